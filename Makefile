@@ -1,0 +1,44 @@
+# Two commands set everything up: `make demo` runs the main job, `make test` passes the tests.
+# Both make a virtual environment in .venv first; set PYTHON for another Python 3.11 or newer.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+OUT ?= demo-output
+STAMP := $(VENV)/.installed
+# The open data sets, where they are; tests and figures that need them look here.
+DATA ?= ../shared/data
+
+.PHONY: help demo test check results bench clean
+
+help:
+	@echo "make demo     train, score and explain on a small synthetic hospital (about 2 minutes)"
+	@echo "make test     run the tests"
+	@echo "make check    ruff and mypy"
+	@echo "make results  run the four studies on open data and write docs/results.md"
+	@echo "make bench    run the benchmarks"
+
+$(STAMP): pyproject.toml
+	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "$(PYTHON) not found: install Python 3.11 or newer, or set PYTHON=..."; exit 1; }
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/magml demo --out $(OUT)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+results: $(STAMP)
+	$(BIN)/python benchmarks/results.py --data $(DATA) --out docs/results.md
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/features.py
+
+clean:
+	rm -rf $(OUT) .pytest_cache .ruff_cache .mypy_cache build dist
