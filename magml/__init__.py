@@ -1,0 +1,63 @@
+"""magml: hypomagnesemia and low body magnesium status from institutional records.
+
+The names below are loaded on first use, so that importing magml costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from magml.bundle import load
+    from magml.errors import MagmlError
+    from magml.events import Events, read_events
+    from magml.experiments import train
+    from magml.features import build_features
+    from magml.models import MagnesiumRiskClassifier, magnesium_depletion_score
+    from magml.sources import open_source
+
+_WHERE = {
+    "Events": "magml.events",
+    "MagmlError": "magml.errors",
+    "MagnesiumRiskClassifier": "magml.models",
+    "build_features": "magml.features",
+    "load": "magml.bundle",
+    "magnesium_depletion_score": "magml.models",
+    "open_source": "magml.sources",
+    "read_events": "magml.events",
+    "train": "magml.experiments",
+}
+
+__all__ = [
+    "Events",
+    "MagmlError",
+    "MagnesiumRiskClassifier",
+    "build_features",
+    "load",
+    "magnesium_depletion_score",
+    "open_source",
+    "read_events",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(import_module(_WHERE[name]), name)
+    if name == "__version__":
+        return _version()
+    raise AttributeError(f"module 'magml' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_WHERE, "__version__"])
+
+
+def _version() -> str:
+    """Return the installed version; importlib.metadata is slow to import, so only on request."""
+    
+    try:
+        return version("magml")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "0+unknown"

@@ -1,0 +1,266 @@
+"""The clinical catalogue as frozen objects: concepts, the features made of them, references.
+
+A file of ``features/`` holds one domain. What a concept is (codes, names, unit, direction) is
+for a clinician to review; which features are made of it stands beside it under ``features``:
+a window (``24h``, ``7d``, ``ever``, ``now``) and the statistics computed in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from magml.clock import checked
+
+Domain = Literal[
+    "medication",
+    "diet",
+    "comorbidity",
+    "lab",
+    "vital",
+    "procedure",
+    "demographic",
+    "care",
+    "genetic",
+    "microbiome",
+]
+Kind = Literal["measurement", "exposure", "condition", "age"]
+Direction = Literal["lowers", "raises", "mixed", "marker", "none", "unknown"]
+
+#: What can be computed, by kind of concept. `now` is the moment of prediction.
+STATISTICS: dict[str, tuple[str, ...]] = {
+    "measurement": (
+        "last",
+        "first",
+        "min",
+        "max",
+        "mean",
+        "sum",
+        "slope",
+        "sd",
+        "count",
+        "hours_since",
+    ),
+    "exposure": ("active", "days", "hours_since_start", "hours_since_stop"),
+    "condition": ("present", "count", "days_since"),
+    "age": ("years",),
+}
+#: Statistics of the moment, which take the window `now`.
+_NOW = {"active", "hours_since_start", "hours_since_stop", "years"}
+
+
+class Frozen(BaseModel):
+    """Base of every definition: immutable, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Usual(Frozen):
+    """Where the median and the interquartile range of a population's values usually lie.
+
+    Wide bounds, in the canonical unit: they tell a wrong unit, not an unusual hospital.
+    """
+
+    median: tuple[float, float]
+    iqr: tuple[float, float] | None = None
+
+
+class Concept(Frozen):
+    """One clinical concept and the features made of it."""
+
+    label: str
+    kind: Kind
+    codes: tuple[str, ...] = ()
+    not_codes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    not_names: tuple[str, ...] = ()
+    values: dict[str, float] = Field(default_factory=dict)
+    unit: str | None = None
+    molar_mass: float | None = Field(default=None, gt=0)
+    valence: int | None = Field(default=None, gt=0)
+    plausible: tuple[float, float] | None = None
+    usual: Usual | None = None
+    reference: tuple[float, float] | None = None
+    features: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    direction: Direction = "unknown"
+    mechanism: str = ""
+    modifiable: bool = False
+    consequence: bool = False
+    reveals: tuple[str, ...] = ()
+    constraint: dict[str, Literal[-1, 1]] = Field(default_factory=dict)
+    evidence: tuple[str, ...] = ()
+    verified: bool = False
+    note: str = ""
+
+    @field_validator("features")
+    @classmethod
+    def _windows(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for window in value:
+            if window not in ("ever", "now"):
+                checked(window)
+        return value
+
+    @model_validator(mode="after")
+    def _fits_kind(self) -> Concept:
+        for window, statistics in self.features.items():
+            for statistic in statistics:
+                if statistic not in STATISTICS[self.kind]:
+                    raise ValueError(
+                        f"statistic {statistic!r} does not exist for a concept of kind "
+                        f"{self.kind}; choose from {', '.join(STATISTICS[self.kind])}"
+                    )
+                if (statistic in _NOW) != (window == "now"):
+                    raise ValueError(
+                        f"{statistic!r} stands under the window {window!r}; "
+                        + ("it belongs under now" if statistic in _NOW else "now has no length")
+                    )
+        if self.kind == "measurement" and self.unit is None and not self.values:
+            raise ValueError("a measurement needs a unit ('1' for a plain number)")
+        return self
+
+
+class Derived(Frozen):
+    """A feature computed from other features of the same row by a named formula."""
+
+    label: str
+    formula: str
+    inputs: dict[str, str] | tuple[str, ...]
+    unit: str | None = None
+    direction: Direction = "unknown"
+    modifiable: bool = False
+    evidence: tuple[str, ...] = ()
+    verified: bool = False
+    note: str = ""
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the features it needs, in order."""
+        return tuple(self.inputs.values() if isinstance(self.inputs, dict) else self.inputs)
+
+
+class DomainFile(Frozen):
+    """One file of ``features/``: a domain's concepts and derived features.
+
+    `defaults` holds, by kind, the windows and statistics of concepts that state none.
+    """
+
+    domain: Domain
+    title: str = ""
+    defaults: dict[Kind, dict[str, tuple[str, ...]]] = Field(default_factory=dict)
+    concepts: dict[str, Concept] = Field(default_factory=dict)
+    derived: dict[str, Derived] = Field(default_factory=dict)
+
+
+class Reference(Frozen):
+    """A publication that a definition points to."""
+
+    citation: str
+    doi: str | None = None
+    url: str | None = None
+    read: Literal["source", "secondary", "not checked"] = "not checked"
+
+
+class Feature(Frozen):
+    """One column of the feature matrix.
+
+    Its name is ``domain.concept.statistic`` with ``.window`` when the window has a length;
+    a derived feature is ``domain.name``.
+    """
+
+    name: str
+    domain: Domain
+    concept: str
+    statistic: str
+    window: str
+    unit: str | None
+    label: str
+    derived: bool = False
+
+
+class Catalogue(Frozen):
+    """All concepts, derived features and references, as parsed from ``features/``."""
+
+    domains: tuple[DomainFile, ...]
+    references: dict[str, Reference] = Field(default_factory=dict)
+
+    def concepts(self) -> Iterator[tuple[str, Domain, Concept]]:
+        """Yield ``(domain.concept, domain, concept)`` in the order of the files."""
+        for file in self.domains:
+            for key, concept in file.concepts.items():
+                yield f"{file.domain}.{key}", file.domain, concept
+
+    @cached_property
+    def by_name(self) -> dict[str, Concept]:
+        """Concepts by ``domain.concept``."""
+        return {name: concept for name, _, concept in self.concepts()}
+
+    @cached_property
+    def derived(self) -> dict[str, Derived]:
+        """Derived features by name."""
+        return {
+            f"{file.domain}.{key}": item
+            for file in self.domains
+            for key, item in file.derived.items()
+        }
+
+    @cached_property
+    def features(self) -> dict[str, Feature]:
+        """Every feature by name, computed ones first and derived ones last."""
+        found: dict[str, Feature] = {}
+        for name, domain, concept in self.concepts():
+            for window, statistics in concept.features.items():
+                for statistic in statistics:
+                    suffix = "" if window in ("ever", "now") else f".{window}"
+                    feature = Feature(
+                        name=f"{name}.{statistic}{suffix}",
+                        domain=domain,
+                        concept=name,
+                        statistic=statistic,
+                        window=window,
+                        unit=statistic_unit(statistic, concept.unit),
+                        label=concept.label,
+                    )
+                    found[feature.name] = feature
+        for file in self.domains:
+            for key, item in file.derived.items():
+                name = f"{file.domain}.{key}"
+                found[name] = Feature(
+                    name=name,
+                    domain=file.domain,
+                    concept=name,
+                    statistic=item.formula,
+                    window="now",
+                    unit=item.unit,
+                    label=item.label,
+                    derived=True,
+                )
+        return found
+
+
+def statistic_unit(statistic: str, unit: str | None) -> str | None:
+    """Return the unit of a statistic of values in `unit`.
+
+    Examples
+    --------
+    >>> statistic_unit("slope", "mmol/L"), statistic_unit("hours_since", "mmol/L")
+    ('mmol/L/d', 'h')
+    """
+    fixed = {
+        "count": "1",
+        "present": "1",
+        "active": "1",
+        "hours_since": "h",
+        "hours_since_start": "h",
+        "hours_since_stop": "h",
+        "days": "d",
+        "days_since": "d",
+        "years": "a",
+    }
+    if statistic in fixed:
+        return fixed[statistic]
+    if statistic == "slope":
+        return f"{unit}/d" if unit and unit != "1" else "1/d"
+    return unit

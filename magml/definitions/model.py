@@ -1,0 +1,179 @@
+"""A model definition: outcome, features, estimator, calibration, intended use."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from magml.clock import checked
+from magml.definitions.catalogue import Domain, Frozen
+from magml.errors import nearest
+
+
+class SerumOutcome(Frozen):
+    """Serum concentration below a threshold within the time at risk after the prediction time.
+
+    `threshold` is a set of equivalents, one for each unit, compared with the value in the unit
+    in which it was reported: 1.7 mg/dL is not below 1.7 mg/dL, whatever a conversion rounds to.
+    """
+
+    kind: Literal["serum_below"]
+    concept: str
+    threshold: dict[str, float]
+    time_at_risk: str
+    select: Literal["first", "any", "lowest"] = "first"
+
+    @field_validator("time_at_risk")
+    @classmethod
+    def _duration(cls, value: str) -> str:
+        return checked(value)
+
+    @field_validator("threshold")
+    @classmethod
+    def _some(cls, value: dict[str, float]) -> dict[str, float]:
+        if not value:
+            raise ValueError("a threshold needs at least one unit")
+        return value
+
+
+class Features(Frozen):
+    """Which features of the catalogue a model may use.
+
+    `exclude` holds names or patterns (``medication.magnesium*``) of features or concepts.
+    """
+
+    domains: tuple[Domain, ...]
+    exclude: tuple[str, ...] = ()
+
+
+#: Booster parameters where a model file states no others: shallow, slow and regularised, which
+#: suits some thousands of rows with a few hundred cases.
+BOOSTER_DEFAULTS: dict[str, float | int | str] = {
+    "learning_rate": 0.04,
+    "max_depth": 3,
+    "min_child_weight": 10.0,
+    "reg_lambda": 10.0,
+    "reg_alpha": 0.0,
+    "gamma": 0.0,
+    "subsample": 0.7,
+    "colsample_bytree": 0.3,
+    "colsample_bynode": 1.0,
+    "max_bin": 64,
+}
+_WHOLE = ("max_depth", "max_bin")
+
+
+class Estimator(Frozen):
+    """Bagged XGBoost: number of members, share of people in each, booster parameters.
+
+    `parameters` are XGBoost's names; those not given take :data:`BOOSTER_DEFAULTS`.
+    """
+
+    members: int = Field(default=10, ge=1)
+    subsample_people: float = Field(default=0.8, gt=0, le=1)
+    rounds: int = Field(default=200, ge=1)
+    parameters: dict[str, float | int | str] = Field(default_factory=dict, validate_default=True)
+
+    @field_validator("parameters")
+    @classmethod
+    def _known(cls, value: dict[str, float | int | str]) -> dict[str, float | int | str]:
+        for name, given in value.items():
+            if name not in BOOSTER_DEFAULTS:
+                raise ValueError(f"unknown parameter {name!r}: {nearest(name, BOOSTER_DEFAULTS)}")
+            if isinstance(given, str):
+                raise ValueError(f"{name} is a number, not {given!r}")
+            if name in _WHOLE and given != int(given):
+                raise ValueError(f"{name} is a whole number, not {given}")
+        return {
+            name: int(given) if name in _WHOLE else float(given)
+            for name, given in {**BOOSTER_DEFAULTS, **value}.items()
+        }
+
+
+class SearchSpace(Frozen):
+    """One searched parameter: a range (optionally logarithmic) or a list of choices."""
+
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    integer: bool = False
+    choices: tuple[float | int | str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _range_or_choices(self) -> SearchSpace:
+        if (self.choices is None) == (self.low is None or self.high is None):
+            raise ValueError("give either low and high, or choices")
+        return self
+
+
+def _default_space() -> dict[str, SearchSpace]:
+    """Return the space searched where a model file states no other."""
+    return {
+        "rounds": SearchSpace(low=100, high=350, integer=True),
+        "max_depth": SearchSpace(low=2, high=4, integer=True),
+        "min_child_weight": SearchSpace(low=3, high=40, log=True),
+        "reg_lambda": SearchSpace(low=1, high=50, log=True),
+        "colsample_bytree": SearchSpace(low=0.1, high=0.6),
+    }
+
+
+class Search(Frozen):
+    """Optuna search inside the training folds.
+
+    `space` may hold booster parameters, `rounds` and `subsample_people`; the estimator's own
+    values, which are the first trial, must lie inside it. No trials or no space: no search.
+    """
+
+    trials: int = Field(default=15, ge=0)
+    folds: int = Field(default=3, ge=2)
+    members: int = Field(default=2, ge=1)
+    space: dict[str, SearchSpace] = Field(default_factory=_default_space)
+
+    @field_validator("space")
+    @classmethod
+    def _known(cls, value: dict[str, SearchSpace]) -> dict[str, SearchSpace]:
+        known = ["rounds", "subsample_people", *BOOSTER_DEFAULTS]
+        for name in value:
+            if name not in known:
+                raise ValueError(f"unknown parameter {name!r}: {nearest(name, known)}")
+        return value
+
+
+class CalibrationChoice(Frozen):
+    """Candidates for the calibrator and the folds whose bags never saw the row."""
+
+    methods: tuple[Literal["logistic", "beta"], ...] = ("logistic", "beta")
+    folds: int = Field(default=5, ge=2)
+
+
+class Band(Frozen):
+    """A named band of risk with its lower bound."""
+
+    name: str
+    at_least: float = Field(ge=0, lt=1)
+
+
+class ModelDefinition(Frozen):
+    """One file of ``models/``."""
+
+    name: str
+    title: str
+    intended_use: str
+    not_for: str = ""
+    screening: bool
+    adults_only: bool = True
+    outcome: SerumOutcome
+    features: Features
+    estimator: Estimator = Estimator()
+    search: Search = Search()
+    calibration: CalibrationChoice = CalibrationChoice()
+    bands: tuple[Band, ...]
+
+    @field_validator("bands")
+    @classmethod
+    def _ordered(cls, value: tuple[Band, ...]) -> tuple[Band, ...]:
+        bounds = [band.at_least for band in value]
+        if not value or bounds[0] != 0 or bounds != sorted(set(bounds)):
+            raise ValueError("bands start at 0 and rise")
+        return value

@@ -1,0 +1,150 @@
+"""Events on a DuckDB connection: the one form in which every other part meets records."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from magml.tables import EVENTS
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+#: Rows sorted at once when events are stored.
+_SORTED_ROWS = 4_000_000
+#: DuckDB types of the declared column types.
+SQL_TYPES = {
+    "int64": "BIGINT",
+    "float64": "DOUBLE",
+    "string": "VARCHAR",
+    "timestamp": "TIMESTAMP",
+    "bool": "BOOLEAN",
+}
+
+
+@dataclass(frozen=True)
+class Events:
+    """Events in the contract's form, lazily: a view or table on a connection.
+
+    Attributes
+    ----------
+    connection
+        DuckDB connection that owns the relation.
+    relation
+        Name of a view or table with exactly the columns of `magml.tables.EVENTS`, typed.
+    subjects
+        Name of a relation with the subject map, or None when ids are the source's own.
+    name
+        The layout it came from, for summaries (``physionet2012``, ``parquet``).
+    notes
+        What the reader decided, in words: rules of ``known_time``, rows left out, with counts.
+    files
+        Files that were read, for the data fingerprint.
+    unit_overrides
+        Units that the source's definition states against what the records declare,
+        ``code -> unit``; they are already applied in the relation.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    relation: str
+    subjects: str | None = None
+    name: str = "events"
+    notes: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+    unit_overrides: dict[str, str] = field(default_factory=dict)
+
+    def count(self) -> int:
+        """Return the number of rows."""
+        # fetchall, not fetchone: DuckDB 2 refuses the next statement while a result is unfinished.
+        return int(self.connection.execute(f"SELECT count(*) FROM {self.relation}").fetchall()[0][0])
+
+    def materialise(self) -> Events:
+        """Return the same events as a temporary table in the order of people.
+
+        The table is written by ranges of people: sorting all rows at once needs memory for all of
+        them, and DuckDB then fails instead of spilling.
+        """
+        connection, name = self.connection, f"{self.relation}_stored"
+        rough = f"{name}_unsorted"
+        columns = ", ".join(EVENTS.names)
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE {rough} AS SELECT {columns} FROM {self.relation}"
+        )
+        rows = connection.execute(f"SELECT count(*) FROM {rough}").fetchall()[0][0]
+        parts = max(1, -(-rows // _SORTED_ROWS))
+        shares = ", ".join(str(part / parts) for part in range(1, parts))
+        bounds = (
+            connection.execute(
+                f"SELECT approx_quantile(subject_id, [{shares}]) FROM {rough}"
+            ).fetchall()[0][0]
+            if shares
+            else []
+        )
+        edges = [None, *sorted(set(bounds or [])), None]
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM {rough} LIMIT 0")
+        for low, high in pairwise(edges):
+            above = "" if low is None else f"AND subject_id > {low}"
+            below = "" if high is None else f"AND subject_id <= {high}"
+            connection.execute(
+                f"INSERT INTO {name} SELECT * FROM {rough} WHERE true {above} {below} "
+                "ORDER BY subject_id"
+            )
+        connection.execute(f"DROP TABLE {rough}")
+        return replace(self, relation=name)
+
+    def to_arrow(self) -> pa.Table:
+        """Return all rows as an Arrow table."""
+        columns = ", ".join(EVENTS.names)
+        return self.connection.sql(f"SELECT {columns} FROM {self.relation}").to_arrow_table()
+
+
+def connect(memory: str | None = None, threads: int | None = None) -> duckdb.DuckDBPyConnection:
+    """Return a new in-memory DuckDB connection in magml's settings.
+
+    Parameters
+    ----------
+    memory
+        Memory limit such as ``2GB``; beyond it DuckDB spills to a temporary folder.
+    threads
+        Number of threads; default DuckDB's own.
+    """
+    import duckdb
+
+    connection = duckdb.connect(":memory:")
+    connection.execute("SET TimeZone = 'UTC'")
+    # What spills holds records: not into the working directory, where it could be left and shared.
+    spill = Path(tempfile.gettempdir()) / f"magml-{os.getpid()}"
+    connection.execute(f"SET temp_directory = {text(spill)}")
+    connection.execute("SET enable_progress_bar = false")
+    if memory:
+        connection.execute(f"SET memory_limit = '{memory}'")
+    if threads:
+        connection.execute(f"SET threads = {int(threads)}")
+    return connection
+
+
+def text(value: str | Path) -> str:
+    """Return a SQL string literal.
+
+    Examples
+    --------
+    >>> text("it's")
+    "'it''s'"
+    """
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """Return a quoted SQL identifier.
+
+    Examples
+    --------
+    >>> identifier('a"b')
+    '"a""b"'
+    """
+    return '"' + name.replace('"', '""') + '"'

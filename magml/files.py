@@ -1,0 +1,129 @@
+"""Writing files so that nothing half-written is ever visible, and hashing them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from magml.errors import InputError
+
+
+def sha256_bytes(data: bytes) -> str:
+    """Return the SHA-256 of bytes as a hexadecimal string.
+
+    Examples
+    --------
+    >>> sha256_bytes(b"")[:8]
+    'e3b0c442'
+    """
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file's content, read in blocks."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def canonical_json(value: Any) -> str:
+    """Return JSON with sorted keys and no NaN, so that equal values give equal text.
+
+    Examples
+    --------
+    >>> canonical_json({"b": 1, "a": [1.5]})
+    '{"a":[1.5],"b":1}'
+    """
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False
+    )
+
+
+def pretty_json(value: Any) -> str:
+    """Return indented JSON with sorted keys and no NaN, ending in a newline."""
+    return json.dumps(value, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a path to write to; on success it takes the place of `path`, else it is removed.
+
+    Parameters
+    ----------
+    path
+        The file that is to appear. Missing parent folders are made.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "a.txt"
+    >>> with atomic_file(target) as beside:
+    ...     _ = beside.write_text("done")
+    >>> target.read_text()
+    'done'
+    """
+    target = Path(path)
+    _make_parent(target)
+    handle, name = tempfile.mkstemp(
+        dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix
+    )
+    os.close(handle)
+    beside = Path(name)
+    try:
+        yield beside
+        os.chmod(beside, 0o666 & ~_umask())
+        os.replace(beside, target)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a folder to fill; on success it takes the place of `path`, else it is removed.
+
+    An existing folder at `path` is moved aside first and removed only once the new one stands.
+    """
+    target = Path(path)
+    _make_parent(target)
+    beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    old: Path | None = None
+    try:
+        yield beside
+        os.chmod(beside, 0o777 & ~_umask())
+        if target.exists():
+            old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
+            os.replace(target, old / "old")
+        try:
+            os.replace(beside, target)
+        except OSError:
+            if old is not None:
+                os.replace(old / "old", target)
+            raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+        if old is not None:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _umask() -> int:
+    """Return the process's umask, which can only be read by setting it."""
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def _make_parent(target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"the folder for '{target.name}' could not be made ({error.strerror})",
+            "a place that can be written to",
+            "choose another output path",
+        ) from error
