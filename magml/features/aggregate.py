@@ -1,0 +1,251 @@
+"""Aggregating the mapped rows of a range of people, in numpy.
+
+The same aggregates as the plan's queries ``points`` and ``exposures``, in the same form: other
+engines run the SQL, DuckDB maps and streams the rows and this module aggregates them. Rows are
+sorted once by person, concept and time; every aggregate is then a pass over neighbours. What a
+pair of row and concept gets depends on its own values alone, so that a person scored by herself
+gets, bit for bit, what she gets among millions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from magml.features.combine import Long
+from magml.features.plan import MICROSECONDS, OPEN, STATIC, Plan, used_statistics
+from magml.features.ranges import Rows
+
+Ints = NDArray[np.int64]
+
+#: Rows that are joined with prediction times at once; more prediction times take more turns.
+_AT_ONCE = 4_000_000
+
+
+def aggregate(plan: Plan, rows: Rows, subject_id: Ints, t_us: Ints) -> Iterator[tuple[Long, Long]]:
+    """Yield aggregates of moments and of exposures, by batches of prediction times.
+
+    Parameters
+    ----------
+    plan
+        The plan whose concepts the rows are mapped to.
+    rows
+        Mapped rows, in any order.
+    subject_id, t_us
+        Prediction times of these people, sorted by person, int64 [rows].
+
+    Yields
+    ------
+    tuple
+        Columns of the queries ``points`` and ``exposures``; ``row_id`` is a position in `t_us`.
+    """
+    periods = rows.concept_id >= plan.first_exposure
+    moments = rows.take(np.flatnonzero(~periods))
+    order, same = _sorted_moments(moments)
+    moments = moments.take(order)
+    # The next row of the same moment takes its place as soon as it is known.
+    superseded = np.full(len(same), OPEN, dtype=np.int64)
+    superseded[:-1][same[1:]] = moments.known_us[1:][same[1:]]
+    exposed = rows.take(np.flatnonzero(periods & (rows.time_us > STATIC)))
+    exposed = exposed.take(_order(_key(exposed), exposed))
+    for first, last in _turns(moments, exposed, subject_id):
+        turn, times = subject_id[first:last], t_us[first:last]
+        row, index = _joined(moments.subject_id, turn)
+        t = times[row]
+        seen = (moments.known_us[index] < t) & (moments.time_us[index] < t)
+        seen &= superseded[index] >= t
+        points = _points(plan, moments, row[seen], index[seen], t[seen])
+        row, index = _joined(exposed.subject_id, turn)
+        t = times[row]
+        seen = (exposed.known_us[index] < t) & (exposed.time_us[index] < t)
+        exposures = _exposures(plan, exposed, row[seen], index[seen], t[seen])
+        for long in (points, exposures):
+            long["row_id"] += first
+        yield points, exposures
+
+
+def _key(rows: Rows) -> Ints | None:
+    """Return one number that sorts by subject, concept and time; None where it does not fit."""
+    if len(rows) == 0:
+        return None
+    people = np.unique(rows.subject_id) if np.any(np.diff(rows.subject_id) < 0) else None
+    if people is None:
+        person = np.zeros(len(rows.subject_id), dtype=np.int64)
+        np.cumsum(rows.subject_id[1:] != rows.subject_id[:-1], out=person[1:])
+    else:
+        person = np.searchsorted(people, rows.subject_id)
+    dated = rows.time_us > STATIC
+    since = np.where(dated, rows.time_us, OPEN)
+    since -= since.min()
+    if not np.any(since % MICROSECONDS, where=dated):
+        since //= MICROSECONDS
+    since = np.where(dated, since + 1, 0)
+    bits = [int(part.max()).bit_length() for part in (person, rows.concept_id, since)]
+    if sum(bits) > 63:
+        return None
+    return (((person << bits[1]) | rows.concept_id) << bits[2]) | since
+
+
+def _order(key: Ints | None, rows: Rows) -> Ints:
+    if key is None:
+        return np.lexsort((rows.time_us, rows.concept_id, rows.subject_id))
+    return np.argsort(key)
+
+
+def _sorted_moments(rows: Rows) -> tuple[Ints, NDArray[np.bool_]]:
+    """Return the order by subject, concept, time, known and value, and who equals the one before.
+
+    Equal are rows of one subject, concept and time. Those alone need the last two keys.
+    """
+    order = _order(_key(rows), rows)
+    same = np.zeros(len(order), dtype=bool)
+    if len(order) == 0:
+        return order, same
+    sorted_by = [getattr(rows, name)[order] for name in ("time_us", "concept_id", "subject_id")]
+    same[1:] = True
+    for values in sorted_by:
+        same[1:] &= values[1:] == values[:-1]
+    several = same.copy()
+    several[:-1] |= same[1:]
+    if several.any():
+        among = order[several]
+        ranked = np.lexsort(
+            (rows.value[among], rows.known_us[among], *(values[several] for values in sorted_by))
+        )
+        order[several] = among[ranked]
+    return order, same
+
+
+def _turns(moments: Rows, exposed: Rows, subject_id: Ints) -> Iterator[tuple[int, int]]:
+    """Yield runs of prediction times whose joins with the rows are not too long."""
+    length = np.zeros(len(subject_id), dtype=np.int64)
+    for rows in (moments, exposed):
+        length += np.searchsorted(rows.subject_id, subject_id, side="right")
+        length -= np.searchsorted(rows.subject_id, subject_id)
+    turn = np.cumsum(length) // _AT_ONCE
+    starts = [0, *(np.flatnonzero(np.diff(turn)) + 1).tolist()]
+    yield from zip(starts, [*starts[1:], len(subject_id)], strict=True)
+
+
+def _joined(sorted_ids: Ints, subject_id: Ints) -> tuple[Ints, Ints]:
+    """Return, for every pair of prediction time and row of its person, their positions."""
+    start = np.searchsorted(sorted_ids, subject_id)
+    length = np.searchsorted(sorted_ids, subject_id, side="right") - start
+    row = np.repeat(np.arange(len(subject_id)), length)
+    shift = start - np.concatenate([[0], np.cumsum(length)[:-1]])
+    return row, np.arange(len(row)) + np.repeat(shift, length)
+
+
+def _points(plan: Plan, moments: Rows, row: Ints, index: Ints, t: Ints) -> dict[str, Any]:
+    """Aggregate visible moments by row, concept and bin, as the query ``points``."""
+    concept, time, value = (
+        moments.concept_id[index],
+        moments.time_us[index],
+        moments.value[index],
+    )
+    place = _bins(plan, concept, time, t)
+    kept = np.flatnonzero(place >= 0)
+    if len(kept) < len(place):
+        row, concept, time, value = row[kept], concept[kept], time[kept], value[kept]
+        t, place = t[kept], place[kept]
+    starts = _starts(row, concept, place)
+    found: dict[str, Any] = {"row_id": row[starts]}
+    if len(starts) == 0:
+        return found
+    n = np.diff(starts, append=len(row))
+    ends = starts + n - 1
+    used = used_statistics(plan)
+    total = np.add.reduceat(value, starts)
+    found |= {
+        "concept_id": concept[starts],
+        "bin": place[starts],
+        "n": n,
+        "total": total,
+        "least": np.minimum.reduceat(value, starts),
+        "most": np.maximum.reduceat(value, starts),
+        "first": value[starts],
+        "last": value[ends],
+        "newest_us": time[ends],
+    }
+    if used & {"sd", "slope"}:
+        off = value - np.repeat(total / n, n)
+        found["variance"] = np.add.reduceat(off * off, starts) / n
+    if "slope" in used:
+        offset = (time - t).astype(np.float64)
+        mean = np.add.reduceat(offset, starts) / n
+        along = offset - np.repeat(mean, n)
+        found["offset"] = mean
+        found["offset_variance"] = np.add.reduceat(along * along, starts) / n
+        found["covariance"] = np.add.reduceat(along * off, starts) / n
+    return found
+
+
+def _bins(plan: Plan, concept: NDArray[np.int32], time: Ints, t: Ints) -> NDArray[np.int8]:
+    """Return the bin of every row by its concept's windows, -1 for what no window holds."""
+    widest = max((len(c.windows) for c in plan.concepts), default=0)
+    age = t - time
+    place = np.zeros(len(age), dtype=np.int8)
+    for k in range(widest):
+        bound = np.array(
+            [c.windows[k] * MICROSECONDS if k < len(c.windows) else OPEN for c in plan.concepts]
+        )
+        place += age > bound[concept]
+    last = np.array([len(c.windows) for c in plan.concepts], dtype=np.int8)[concept]
+    whole = np.array([c.older for c in plan.concepts], dtype=bool)[concept]
+    place[(place >= last) & ~whole] = -1
+    static = (time == STATIC) & whole
+    place[static] = last[static] + 1
+    return place
+
+
+def _exposures(plan: Plan, exposed: Rows, row: Ints, index: Ints, t: Ints) -> dict[str, Any]:
+    """Aggregate visible periods by row and concept, as the query ``exposures``."""
+    concept, time, end = exposed.concept_id[index], exposed.time_us[index], exposed.end_us[index]
+    starts = _starts(row, concept)
+    found: dict[str, Any] = {"row_id": row[starts]}
+    if len(starts) == 0:
+        return found
+    still = end > t
+    stop = np.where(still, t, np.maximum(end, time))
+    reached = _reached(stop, starts)
+    first = np.zeros(len(row), dtype=bool)
+    first[starts] = True
+    opens = first | (time > reached)
+    fresh = np.where(first, time, np.maximum(time, reached))
+    found |= {
+        "concept_id": concept[starts],
+        "active": np.maximum.reduceat(still.astype(np.int32), starts),
+        "stop_us": np.maximum.reduceat(stop, starts),
+        "start_us": np.maximum.reduceat(np.where(opens, time, STATIC), starts),
+        "covered_us": np.add.reduceat(np.maximum(stop - fresh, 0), starts).astype(np.float64),
+    }
+    for k, window in enumerate(plan.exposure_windows):
+        begin = np.maximum(fresh, t - window * MICROSECONDS)
+        covered = np.add.reduceat(np.maximum(stop - begin, 0), starts)
+        found[f"covered_us_{k}"] = covered.astype(np.float64)
+    return found
+
+
+def _starts(*keys: NDArray[Any]) -> Ints:
+    """Return where a group of neighbours with equal keys begins."""
+    if len(keys[0]) == 0:
+        return np.empty(0, dtype=np.int64)
+    changed = np.ones(len(keys[0]), dtype=bool)
+    changed[1:] = False
+    for key in keys:
+        changed[1:] |= key[1:] != key[:-1]
+    return np.flatnonzero(changed)
+
+
+def _reached(stop: Ints, starts: Ints) -> Ints:
+    """Return the furthest stop before each row of its group; the first row has no meaning."""
+    # A running maximum that begins anew in each group: ranks are small enough to add the group.
+    order = np.argsort(stop, kind="stable")
+    rank = np.empty(len(stop), dtype=np.int64)
+    rank[order] = np.arange(len(stop))
+    group = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(stop))) * len(stop)
+    furthest = np.maximum.accumulate(rank + group) - group
+    return np.concatenate([[0], stop[order][furthest[:-1]]])

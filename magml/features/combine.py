@@ -1,0 +1,262 @@
+"""From the long results of the queries to a dense block of features.
+
+The queries aggregate each bin once; a window is the bins from the newest up to its own, and
+their aggregates merge exactly: counts and sums add, extremes compare, the second moments follow
+Chan, Golub and LeVeque (Am Stat 1983;37:242-7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from magml.clock import MICROSECONDS_PER_HOUR
+from magml.features.plan import STATIC, ZERO_WHEN_ABSENT, Plan
+
+_PER_DAY = 24 * MICROSECONDS_PER_HOUR
+_PER_YEAR = 365.25 * _PER_DAY
+#: Columns of a long result by name.
+Long = Mapping[str, NDArray]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the statistics of a plan go in a block, worked out once for a plan.
+
+    `columns[statistic][concept, place]` is a column of the block, or -1; `static[concept]` is
+    the bin of its static rows, and the place of its whole history.
+    """
+
+    names: tuple[str, ...]
+    defaults: NDArray[np.float64]
+    columns: Mapping[str, NDArray[np.int32]]
+    static: NDArray[np.int32]
+    bins: int
+
+
+@lru_cache(maxsize=8)
+def layout(plan: Plan) -> Layout:
+    """Return the layout of a plan's computed features."""
+    own = [len(concept.windows) + 2 for concept in plan.concepts]
+    bins = max(*own, len(plan.exposure_windows) + 1, 2) if own else 2
+    names: list[str] = []
+    defaults: list[float] = []
+    columns: dict[str, NDArray[np.int32]] = {}
+    for concept_id, concept in enumerate(plan.concepts):
+        for name, statistic, window in concept.columns:
+            if statistic not in columns:
+                columns[statistic] = np.full((len(plan.concepts), bins), -1, dtype=np.int32)
+            whole = window == len(concept.windows)
+            if concept.exposure:
+                length = None if whole else concept.windows[window]
+                place = bins - 1 if length is None else plan.exposure_windows.index(length)
+            else:
+                # The whole history also takes in the static rows, in the bin after it.
+                place = window + 1 if whole else window
+            columns[statistic][concept_id, place] = len(names)
+            names.append(name)
+            defaults.append(0.0 if statistic in ZERO_WHEN_ABSENT else np.nan)
+    static = np.array([len(c.windows) + 1 for c in plan.concepts], dtype=np.int32)
+    return Layout(tuple(names), np.array(defaults, dtype=np.float64), columns, static, bins)
+
+
+def new_block(where: Layout, rows: int) -> NDArray[np.float64]:
+    """Return a block of `rows` rows for which nothing is recorded, float64 [rows, features]."""
+    return np.tile(where.defaults, (rows, 1))
+
+
+def fill_points(
+    block: NDArray[np.float64], where: Layout, long: Long, t_us: NDArray[np.int64]
+) -> None:
+    """Write the statistics of measurements, conditions and birth into a block.
+
+    Parameters
+    ----------
+    block
+        float64 [rows, features], changed in place.
+    long
+        Columns of the query ``points``, with ``row_id`` as a position in the block.
+    t_us
+        Prediction times of the block's rows in microseconds, int64 [rows].
+    """
+    if len(long["row_id"]) == 0:
+        return
+    rows, concepts, cell = _pairs(long, len(block))
+    bins = long["bin"]
+    size = (len(rows), where.bins)
+    n = np.zeros(size)
+    n[cell, bins] = long["n"]
+    seen = np.cumsum(n, axis=1)
+
+    def spread(name: str, empty: float) -> NDArray[np.float64]:
+        dense = np.full(size, empty)
+        dense[cell, bins] = long[name]
+        return dense
+
+    def write(statistic: str, values: NDArray[np.float64]) -> None:
+        _write(block, where.columns[statistic], rows, concepts, values)
+
+    wanted = where.columns
+    missing = seen == 0
+    if "count" in wanted:
+        write("count", seen)
+    if "present" in wanted:
+        write("present", (seen > 0).astype(np.float64))
+    if "min" in wanted:
+        write("min", _nan(np.minimum.accumulate(spread("least", np.inf), axis=1), missing))
+    if "max" in wanted:
+        write("max", _nan(np.maximum.accumulate(spread("most", -np.inf), axis=1), missing))
+    if "last" in wanted:
+        write("last", _newest(spread("last", np.nan)))
+    if "first" in wanted:
+        write("first", _oldest(spread("first", np.nan), n > 0))
+    if wanted.keys() & {"sum", "mean"}:
+        total = np.cumsum(spread("total", 0.0), axis=1)
+        if "sum" in wanted:
+            write("sum", _nan(total, missing))
+        if "mean" in wanted:
+            write("mean", _divide(total, seen))
+    if "sd" in wanted:
+        mean = _divide(spread("total", 0.0), n)
+        second = _merged(n, mean, mean, n * spread("variance", 0.0))
+        write("sd", np.sqrt(_divide(second, seen - 1)))
+    if "slope" in wanted:
+        dated = n.copy()
+        dated[np.arange(len(n)), where.static[concepts]] = 0
+        offset, mean = spread("offset", np.nan), _divide(spread("total", 0.0), n)
+        across = _merged(dated, offset, mean, dated * spread("covariance", 0.0))
+        along = _merged(dated, offset, offset, dated * spread("offset_variance", 0.0))
+        several = np.cumsum(dated, axis=1) >= 2
+        write("slope", _nan(_divide(across, along) * _PER_DAY, ~several))
+    if wanted.keys() & {"hours_since", "days_since", "years"}:
+        newest = np.full(size, STATIC, dtype=np.int64)
+        newest[cell, bins] = long["newest_us"]
+        newest = np.maximum.accumulate(newest, axis=1)
+        since = _nan((t_us[rows][:, None] - newest).astype(np.float64), newest == STATIC)
+        for statistic, unit in (
+            ("hours_since", MICROSECONDS_PER_HOUR),
+            ("days_since", _PER_DAY),
+            ("years", _PER_YEAR),
+        ):
+            if statistic in wanted:
+                write(statistic, since / unit)
+
+
+def fill_exposures(
+    block: NDArray[np.float64],
+    where: Layout,
+    long: Long,
+    t_us: NDArray[np.int64],
+    windows: int,
+) -> None:
+    """Write the statistics of exposures into a block, as `fill_points`."""
+    if len(long["row_id"]) == 0:
+        return
+    rows, concepts = long["row_id"], long["concept_id"]
+    t = t_us[rows]
+    active = long["active"] > 0
+    started = (t - long["start_us"]) / MICROSECONDS_PER_HOUR
+    stopped = _nan((t - long["stop_us"]) / MICROSECONDS_PER_HOUR, active)
+    for statistic, values in (
+        ("active", active.astype(np.float64)),
+        ("hours_since_start", started),
+        ("hours_since_stop", stopped),
+    ):
+        if statistic in where.columns:
+            table = where.columns[statistic][:, -1:]
+            _write(block, table, rows, concepts, values[:, None])
+    if "days" in where.columns:
+        covered = np.zeros((len(rows), where.bins))
+        for k in range(windows):
+            covered[:, k] = long[f"covered_us_{k}"]
+        covered[:, -1] = long["covered_us"]
+        _write(block, where.columns["days"], rows, concepts, covered / _PER_DAY)
+
+
+def _pairs(long: Long, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows and concepts of all pairs that occur, and each line's pair."""
+    key = long["concept_id"].astype(np.int64) * rows + long["row_id"]
+    if len(key) < 4096:
+        pairs, cell = np.unique(key, return_inverse=True)
+    else:
+        # A table of all possible pairs is quicker than sorting those that occur.
+        present = np.zeros(int(key.max()) + 1, dtype=bool)
+        present[key] = True
+        pairs = np.flatnonzero(present)
+        cell = (np.cumsum(present) - 1)[key]
+    return pairs % rows, pairs // rows, cell
+
+
+def _write(
+    block: NDArray[np.float64],
+    table: NDArray[np.int32],
+    rows: NDArray[np.int64],
+    concepts: NDArray,
+    values: NDArray[np.float64],
+) -> None:
+    """Write values [pairs, windows] where the table has a column for them."""
+    for window in range(table.shape[1]):
+        column = table[concepts, window]
+        chosen = np.flatnonzero(column >= 0)
+        if len(chosen):
+            block[rows[chosen], column[chosen]] = values[chosen, window]
+
+
+def _nan(values: NDArray[np.float64], missing: NDArray[np.bool_]) -> NDArray[np.float64]:
+    return np.where(missing, np.nan, values)
+
+
+def _divide(
+    numerator: NDArray[np.float64], denominator: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return a quotient that is NaN where the denominator is not positive."""
+    return np.divide(
+        numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0
+    )
+
+
+def _newest(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Carry the value of the newest bin that has one to every older bin."""
+    result = values.copy()
+    for k in range(1, values.shape[1]):
+        result[:, k] = np.where(np.isnan(result[:, k - 1]), values[:, k], result[:, k - 1])
+    return result
+
+
+def _oldest(values: NDArray[np.float64], some: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Take the value of the oldest bin so far that has one."""
+    result = values.copy()
+    for k in range(1, values.shape[1]):
+        result[:, k] = np.where(some[:, k], values[:, k], result[:, k - 1])
+    return result
+
+
+def _merged(
+    n: NDArray[np.float64],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    second: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Merge sums of products about the mean from the newest bin outwards.
+
+    `x` and `y` are the bins' means, NaN where a bin is empty; `second` its sum of products.
+    """
+    result = second.copy()
+    count, mean_x, mean_y = n[:, 0].copy(), _zero(x[:, 0]), _zero(y[:, 0])
+    for k in range(1, n.shape[1]):
+        more = n[:, k]
+        both = count + more
+        share = np.divide(more, both, out=np.zeros_like(both), where=both > 0)
+        delta_x, delta_y = _zero(x[:, k]) - mean_x, _zero(y[:, k]) - mean_y
+        result[:, k] = result[:, k - 1] + second[:, k] + delta_x * delta_y * count * share
+        mean_x, mean_y = mean_x + delta_x * share, mean_y + delta_y * share
+        count = both
+    return result
+
+
+def _zero(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(np.isnan(values), 0.0, values)

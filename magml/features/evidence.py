@@ -1,0 +1,198 @@
+"""The rows of the events behind a feature: what a reason rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from magml.errors import DefinitionError, nearest
+from magml.features.arrow import to_arrow
+from magml.features.concepts import resolve
+from magml.features.plan import Plan
+
+if TYPE_CHECKING:
+    from magml.events.table import Events
+
+#: Statistics that rest on the newest row alone.
+_NEWEST = ("last", "hours_since", "days_since", "years")
+
+
+@dataclass(frozen=True)
+class EvidenceRow:
+    """One row of the events that a feature was computed from.
+
+    `value` and `unit` are as recorded; `used` is the value in the concept's unit, None for a
+    condition or an exposure. An end that was not yet known is None.
+    """
+
+    time: datetime | None
+    known_time: datetime | None
+    end_time: datetime | None
+    code: str
+    value: float | None
+    unit: str | None
+    text_value: str | None
+    source: str | None
+    used: float | None
+
+
+def find_evidence(
+    plan: Plan,
+    events: Events,
+    requests: Iterable[tuple[int, datetime, Sequence[str]]],
+) -> list[dict[str, tuple[EvidenceRow, ...]]]:
+    """Return the rows behind features, by the same rule of knowledge as the features.
+
+    Parameters
+    ----------
+    plan
+        The plan that made the features.
+    events
+        The events they were made from.
+    requests
+        ``(subject_id, prediction_time, features)``; a derived feature stands for its inputs.
+
+    Returns
+    -------
+    list of dict
+        For each request, by feature, the rows in the order of time. A feature of something that
+        is not recorded has none.
+
+    Raises
+    ------
+    DefinitionError
+        If the plan makes no such feature.
+    """
+    asked = [(int(subject), _naive(t), tuple(names)) for subject, t, names in requests]
+    rows = _rows(events, {subject for subject, _, _ in asked})
+    return [
+        {name: _feature(plan, rows.get(subject, ()), t, name) for name in names}
+        for subject, t, names in asked
+    ]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A row with the concept's view of it."""
+
+    row: EvidenceRow
+    known: datetime
+    value: float
+
+
+def _feature(
+    plan: Plan, rows: Sequence[EvidenceRow], t: datetime, name: str
+) -> tuple[EvidenceRow, ...]:
+    derived = {item.name: item for item in plan.derived}
+    if name in derived:
+        found = [row for _, part in derived[name].inputs for row in _feature(plan, rows, t, part)]
+        unique = dict.fromkeys(found)
+        return tuple(sorted(unique, key=_by_time))
+    for concept_id, concept in enumerate(plan.concepts):
+        for feature, statistic, window in concept.columns:
+            if feature == name:
+                length = concept.windows[window] if window < len(concept.windows) else None
+                seen = _visible(plan, concept_id, rows, t)
+                return _behind(seen, statistic, length, t, concept.exposure)
+    raise DefinitionError(
+        f"the plan makes no feature {name!r}",
+        nearest(name, [*plan.computed, *derived]),
+        "correct the name",
+    )
+
+
+def _visible(plan: Plan, concept_id: int, rows: Sequence[EvidenceRow], t: datetime) -> list[_Seen]:
+    """Return a concept's rows that are known and have begun before t."""
+    found = []
+    for row in rows:
+        known = row.known_time or row.time or datetime.min
+        if known >= t or (row.time is not None and row.time >= t):
+            continue
+        for entry in resolve(plan, row.code, row.unit or ""):
+            if entry.concept_id != concept_id or not entry.used:
+                continue
+            value = entry.value
+            if value is None:
+                if row.value is None:
+                    continue
+                value = row.value * entry.scale + entry.shift
+            if entry.low <= value <= entry.high:
+                moment = plan.concepts[concept_id].definition.kind == "measurement"
+                end = row.end_time if row.end_time is not None and row.end_time <= t else None
+                shown = replace(row, end_time=end, used=value if moment else None)
+                found.append(_Seen(shown, known, value))
+    return found
+
+
+def _behind(
+    seen: list[_Seen], statistic: str, window: int | None, t: datetime, exposure: bool
+) -> tuple[EvidenceRow, ...]:
+    """Return the rows that a statistic of a window rests on."""
+    start = None if window is None else t - timedelta(seconds=window)
+    if exposure:
+        kept = [
+            s.row
+            for s in seen
+            if s.row.time is not None
+            and (start is None or s.row.end_time is None or s.row.end_time > start)
+        ]
+        if statistic == "active":
+            kept = [row for row in kept if row.end_time is None]
+        return tuple(sorted(kept, key=_by_time))
+    best: dict[datetime | None, _Seen] = {}
+    for item in seen:
+        time = item.row.time
+        if start is not None and (time is None or time < start):
+            continue
+        other = best.get(time)
+        if other is None or (item.known, item.value) > (other.known, other.value):
+            best[time] = item
+    kept_items = sorted(best.values(), key=lambda item: _by_time(item.row))
+    if statistic in _NEWEST:
+        kept_items = kept_items[-1:]
+    elif statistic == "first":
+        kept_items = kept_items[:1]
+    elif statistic in ("min", "max") and kept_items:
+        choose = min if statistic == "min" else max
+        extreme = choose(item.value for item in kept_items)
+        kept_items = [item for item in kept_items if item.value == extreme]
+    return tuple(item.row for item in kept_items)
+
+
+def _by_time(row: EvidenceRow) -> tuple[bool, datetime]:
+    return row.time is not None, row.time or datetime.min
+
+
+def _rows(events: Events, subjects: set[int]) -> Mapping[int, list[EvidenceRow]]:
+    """Return the rows of some people, in an order of their own."""
+    name = f"magml_asked_{id(subjects)}"
+    events.connection.register(
+        name, to_arrow({"subject_id": np.array(sorted(subjects), dtype=np.int64)})
+    )
+    try:
+        lines: list[tuple[Any, ...]] = events.connection.execute(
+            f"SELECT subject_id, time, known_time, end_time, code, "
+            f"CASE WHEN isnan(numeric_value) THEN NULL ELSE numeric_value END, unit, text_value, "
+            f"source FROM {events.relation} WHERE subject_id IN (SELECT subject_id FROM {name}) "
+            f"ORDER BY ALL"
+        ).fetchall()
+    finally:
+        events.connection.unregister(name)
+    found: dict[int, list[EvidenceRow]] = {}
+    for subject, *rest in lines:
+        found.setdefault(int(subject), []).append(EvidenceRow(*(*rest, None)))
+    return found
+
+
+def _naive(moment: Any) -> datetime:
+    """Return a moment as a naive datetime; numpy and pandas ones included."""
+    if isinstance(moment, np.datetime64):
+        moment = moment.astype("datetime64[us]").item()
+    if hasattr(moment, "to_pydatetime"):
+        moment = moment.to_pydatetime()
+    found: datetime = moment.replace(tzinfo=None)
+    return found

@@ -1,0 +1,192 @@
+"""Formulas of derived features: numpy on float64 columns, NaN where an input is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from magml.errors import DefinitionError, nearest
+from magml.kidney import ckd_epi_2021
+
+Column = NDArray[np.float64]
+
+#: 1 mg/dL of creatinine in umol/L.
+CREATININE_UMOL_L = 88.4
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A formula and the inputs it takes.
+
+    `parameters` names its inputs with the unit each must have, None for any; empty for formulas
+    of a list, which take at least `least` and at most `most` of them.
+    """
+
+    function: Callable[..., Column]
+    parameters: Mapping[str, str | None] = field(default_factory=dict)
+    least: int = 0
+    most: int | None = None
+
+
+def ratio(numerator: Column, denominator: Column) -> Column:
+    """Return numerator / denominator; NaN where the denominator is 0.
+
+    Examples
+    --------
+    >>> ratio(np.array([6.0, 1.0]), np.array([3.0, 0.0]))
+    array([ 2., nan])
+    """
+    return np.divide(
+        numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator != 0
+    )
+
+
+def _difference(first: Column, second: Column) -> Column:
+    return first - second
+
+
+def _sum(*columns: Column) -> Column:
+    total = columns[0].copy()
+    for column in columns[1:]:
+        total += column
+    return total
+
+
+def _product(*columns: Column) -> Column:
+    total = columns[0].copy()
+    for column in columns[1:]:
+        total *= column
+    return total
+
+
+def _greatest(*columns: Column) -> Column:
+    total = columns[0]
+    for column in columns[1:]:
+        total = np.maximum(total, column)
+    return total
+
+
+def _count_active(*columns: Column) -> Column:
+    """Count the inputs above 0; one that is missing is not active."""
+    total = np.zeros(columns[0].shape)
+    for column in columns:
+        total += column > 0
+    return total
+
+
+def _anion_gap(sodium: Column, chloride: Column, bicarbonate: Column) -> Column:
+    return sodium - chloride - bicarbonate
+
+
+def _bmi(weight: Column, height: Column) -> Column:
+    """kg/m2 from weight in kg and height in cm."""
+    return ratio(weight, (height / 100.0) ** 2)
+
+
+def _per_kg_per_hour(amount: Column, weight: Column, hours: Column) -> Column:
+    return ratio(amount, weight * hours)
+
+
+def _ckd_epi_2021(creatinine: Column, age: Column, female: Column) -> Column:
+    """mL/min/1.73 m2 from creatinine in umol/L, the catalogue's unit."""
+    return ckd_epi_2021(creatinine / CREATININE_UMOL_L, age, female)
+
+
+FORMULAS: dict[str, Formula] = {
+    "anion_gap": Formula(
+        _anion_gap, {"sodium": "mmol/L", "chloride": "mmol/L", "bicarbonate": "mmol/L"}
+    ),
+    "bmi": Formula(_bmi, {"weight": "kg", "height": "cm"}),
+    "ckd_epi_2021": Formula(_ckd_epi_2021, {"creatinine": "umol/L", "age": "a", "female": None}),
+    "count_active": Formula(_count_active, least=1),
+    "difference": Formula(_difference, least=2, most=2),
+    "maximum": Formula(_greatest, least=1),
+    "per_kg_per_hour": Formula(_per_kg_per_hour, {"amount": None, "weight": "kg", "hours": "h"}),
+    "product": Formula(_product, least=1),
+    "ratio": Formula(ratio, least=2, most=2),
+    "sum": Formula(_sum, least=1),
+}
+
+
+def check_formula(
+    name: str,
+    formula: str,
+    inputs: Sequence[tuple[str | None, str]],
+    units: Mapping[str, str | None],
+) -> None:
+    """Check that a derived feature names a formula that exists and the inputs it takes.
+
+    Parameters
+    ----------
+    name, formula
+        The derived feature and its formula.
+    inputs
+        ``(parameter, feature)``, the parameter None for formulas of a list.
+    units
+        Unit of each input feature: a formula with constants holds for one unit only.
+
+    Raises
+    ------
+    DefinitionError
+        Naming the derived feature, and the nearest formula or the inputs expected.
+    """
+    known = FORMULAS.get(formula)
+    if known is None:
+        raise DefinitionError(
+            f"features: {name}: no formula {formula!r}", nearest(formula, FORMULAS), "correct it"
+        )
+    given = [key for key, _ in inputs]
+    if known.parameters:
+        if sorted(str(key) for key in given) != sorted(known.parameters):
+            raise DefinitionError(
+                f"features: {name}: {formula} was given "
+                + (", ".join(str(key) for key in given if key) or "a list"),
+                f"the inputs {', '.join(known.parameters)} by name",
+                "correct the inputs",
+            )
+        for key, feature in inputs:
+            wanted = known.parameters[str(key)]
+            if wanted is not None and units[feature] != wanted:
+                raise DefinitionError(
+                    f"features: {name}: {feature} is in {units[feature]!r}",
+                    f"{wanted!r}, in which {formula} is written",
+                    "correct the concept's unit or the formula",
+                )
+    elif len(inputs) < known.least or (known.most is not None and len(inputs) > known.most):
+        raise DefinitionError(
+            f"features: {name}: {formula} was given {len(inputs)} inputs",
+            f"{known.least}" + ("" if known.most == known.least else " or more"),
+            "correct the inputs",
+        )
+
+
+def apply_formula(
+    formula: str, inputs: Sequence[tuple[str | None, str]], columns: Mapping[str, Column]
+) -> Column:
+    """Return a derived feature, float64 [n].
+
+    Parameters
+    ----------
+    formula
+        A name in `FORMULAS`.
+    inputs
+        ``(parameter, feature)``, the parameter None for formulas of a list.
+    columns
+        Features by name, float64 [n].
+
+    Examples
+    --------
+    >>> apply_formula("difference", [(None, "a"), (None, "b")],
+    ...               {"a": np.array([3.0]), "b": np.array([1.0])})
+    array([2.])
+    """
+    known = FORMULAS[formula]
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        if known.parameters:
+            named = {str(key): columns[feature] for key, feature in inputs}
+            return known.function(*(named[parameter] for parameter in known.parameters))
+        # By position, whatever a definition calls them: a ratio's first is its numerator.
+        return known.function(*(columns[feature] for _, feature in inputs))

@@ -1,0 +1,305 @@
+"""The feature plan: what is computed, and the SQL that computes it, as plain data.
+
+A plan is compiled once from a catalogue and then runs anywhere without Ibis: it is JSON, it holds
+the definitions it needs, and its hash tells whether two plans compute the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, cast
+
+from magml.definitions.catalogue import Catalogue, Concept, Domain, DomainFile
+from magml.errors import BundleError, DefinitionError, nearest
+from magml.files import canonical_json, sha256_bytes
+
+#: Raised whenever the meaning of a plan or of its queries changes.
+PLAN_VERSION = 1
+#: Engines that Ibis compiles for without their drivers.
+DIALECTS = ("duckdb", "postgres", "snowflake", "bigquery", "databricks")
+#: Relations that the queries read; `Plan.statement` puts the real names in their place.
+INPUTS = ("events", "concept_map", "prediction_times", "mapped")
+#: Put before the names of `INPUTS` in the SQL.
+PREFIX = "magml_in_"
+
+MICROSECONDS = 1_000_000
+#: Moment of static rows: before every dated row, and far enough from overflow.
+STATIC = -(2**62)
+#: End of an exposure that has none.
+OPEN = 2**62
+
+#: What changes the values of a concept's features; labels and citations do not.
+_MEANING = (
+    "kind",
+    "codes",
+    "not_codes",
+    "names",
+    "not_names",
+    "values",
+    "unit",
+    "molar_mass",
+    "valence",
+    "plausible",
+)
+#: Statistics that are 0, not missing, when nothing is recorded.
+ZERO_WHEN_ABSENT = ("count", "present", "active", "days")
+
+
+@dataclass(frozen=True)
+class PlannedConcept:
+    """A concept of the plan; its position is its id in the queries.
+
+    Attributes
+    ----------
+    windows
+        Lengths of its bounded windows in seconds, rising.
+    older
+        Whether some feature also uses what is older than every bounded window.
+    columns
+        ``(feature, statistic, window)`` with the window as a position in `windows`, and
+        ``len(windows)`` for the whole history.
+    """
+
+    name: str
+    definition: Concept
+    windows: tuple[int, ...]
+    older: bool
+    columns: tuple[tuple[str, str, int], ...]
+
+    @property
+    def exposure(self) -> bool:
+        """Whether it is a period rather than a moment."""
+        return self.definition.kind == "exposure"
+
+
+@dataclass(frozen=True)
+class PlannedDerived:
+    """A derived feature: a named formula of other features of the same row."""
+
+    name: str
+    formula: str
+    inputs: tuple[tuple[str | None, str], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A compiled feature plan.
+
+    Attributes
+    ----------
+    features
+        Names of the columns it makes, in order.
+    concepts, derived
+        What is computed for them: concepts in the order of their ids, those of moments first,
+        and derived features in an order in which every input comes before its use.
+    sql
+        ``dialect -> part -> SQL``.
+    assumed
+        Codes without a unit that training found to be in the concept's own unit,
+        ``code -> unit``.
+    hash
+        SHA-256 of the definitions used, the features and the plan's version.
+    """
+
+    features: tuple[str, ...]
+    concepts: tuple[PlannedConcept, ...]
+    derived: tuple[PlannedDerived, ...]
+    sql: Mapping[str, Mapping[str, str]]
+    hash: str
+    assumed: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def first_exposure(self) -> int:
+        """Id of the first concept that is an exposure."""
+        return sum(not concept.exposure for concept in self.concepts)
+
+    @cached_property
+    def exposure_windows(self) -> tuple[int, ...]:
+        """Lengths in seconds of all bounded windows of exposures, rising."""
+        return tuple(sorted({w for c in self.concepts if c.exposure for w in c.windows}))
+
+    @cached_property
+    def computed(self) -> tuple[str, ...]:
+        """Names of all features computed from events, requested or needed by derived ones."""
+        return tuple(column[0] for concept in self.concepts for column in concept.columns)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The concepts of the plan as a catalogue, for matching codes."""
+        files: dict[str, dict[str, Concept]] = {}
+        for concept in self.concepts:
+            domain, _, key = concept.name.partition(".")
+            files.setdefault(domain, {})[key] = concept.definition
+        return Catalogue(
+            domains=tuple(
+                DomainFile.model_construct(
+                    domain=cast(Domain, domain),
+                    title="",
+                    defaults={},
+                    concepts=concepts,
+                    derived={},
+                )
+                for domain, concepts in files.items()
+            )
+        )
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """Id of each concept by name."""
+        return {concept.name: k for k, concept in enumerate(self.concepts)}
+
+    @cached_property
+    def entries(self) -> dict[tuple[str, str], Any]:
+        """How codes and units met so far map to concepts (`magml.features.concepts`)."""
+        return {}
+
+    def statement(self, dialect: str, part: str, relations: Mapping[str, str]) -> str:
+        """Return the SQL of a part with the names of the relations it reads.
+
+        Parameters
+        ----------
+        dialect
+            One of `DIALECTS` that the plan was compiled for.
+        part
+            ``profile``, ``map``, ``points`` or ``exposures``.
+        relations
+            Name for each of `INPUTS` that the part reads, quoted as the engine needs it.
+        """
+        if dialect not in self.sql:
+            raise DefinitionError(
+                f"the plan holds no SQL for {dialect!r}",
+                nearest(dialect, self.sql),
+                "compile the plan again with this dialect",
+            )
+        text = self.sql[dialect][part]
+        for name, relation in relations.items():
+            for quote in ('"', "`"):
+                text = text.replace(f"{quote}{PREFIX}{name}{quote}", relation)
+        return text
+
+    def with_assumed(self, assumed: Mapping[str, str]) -> Plan:
+        """Return the plan with the units that training assumed for codes without one."""
+        return replace(self, assumed=dict(sorted(assumed.items())))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON values."""
+        return {
+            "version": PLAN_VERSION,
+            "hash": self.hash,
+            "features": list(self.features),
+            "concepts": [
+                {
+                    "name": concept.name,
+                    "definition": concept.definition.model_dump(mode="json", exclude_defaults=True),
+                    "windows": list(concept.windows),
+                    "older": concept.older,
+                    "columns": [list(column) for column in concept.columns],
+                }
+                for concept in self.concepts
+            ],
+            "derived": [
+                {"name": d.name, "formula": d.formula, "inputs": [list(pair) for pair in d.inputs]}
+                for d in self.derived
+            ],
+            "assumed": dict(self.assumed),
+            "sql": {dialect: dict(parts) for dialect, parts in self.sql.items()},
+            "sql_hash": _sql_hash(self.sql),
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Plan:
+        """Return the plan that `to_dict` wrote.
+
+        Raises
+        ------
+        BundleError
+            If it was written by another version of magml, or was changed since.
+        """
+        if content.get("version") != PLAN_VERSION:
+            raise BundleError(
+                f"a feature plan of version {content.get('version')}",
+                f"version {PLAN_VERSION}",
+                "train the model again, or use the magml that wrote it",
+            )
+        plan = cls(
+            features=tuple(content["features"]),
+            concepts=tuple(
+                PlannedConcept(
+                    name=item["name"],
+                    definition=Concept.model_validate(item["definition"]),
+                    windows=tuple(item["windows"]),
+                    older=item["older"],
+                    columns=tuple((f, s, w) for f, s, w in item["columns"]),
+                )
+                for item in content["concepts"]
+            ),
+            derived=tuple(
+                PlannedDerived(
+                    item["name"], item["formula"], tuple((k, v) for k, v in item["inputs"])
+                )
+                for item in content["derived"]
+            ),
+            sql={dialect: dict(parts) for dialect, parts in content["sql"].items()},
+            hash=content["hash"],
+            assumed=dict(content["assumed"]),
+        )
+        if plan_hash(plan.features, plan.concepts, plan.derived) != plan.hash:
+            raise BundleError(
+                "the definitions of a feature plan do not give its hash",
+                "an unchanged plan",
+                "restore the file, or train the model again",
+            )
+        if _sql_hash(plan.sql) != content["sql_hash"]:
+            raise BundleError(
+                "the SQL of a feature plan does not give its hash",
+                "an unchanged plan",
+                "restore the file, or train the model again",
+            )
+        return plan
+
+
+def _sql_hash(sql: Mapping[str, Mapping[str, str]]) -> str:
+    return sha256_bytes(canonical_json({k: dict(v) for k, v in sql.items()}).encode())
+
+
+def plan_hash(
+    features: tuple[str, ...],
+    concepts: Iterable[PlannedConcept],
+    derived: Iterable[PlannedDerived],
+) -> str:
+    """Return the hash of everything that decides the values of a plan's features."""
+    content = {
+        "version": PLAN_VERSION,
+        "features": list(features),
+        "concepts": {
+            c.name: {
+                "definition": {k: c.definition.model_dump(mode="json")[k] for k in _MEANING},
+                "windows": list(c.windows),
+                "columns": [list(column) for column in c.columns],
+            }
+            for c in concepts
+        },
+        "derived": [[d.name, d.formula, [list(pair) for pair in d.inputs]] for d in derived],
+    }
+    return sha256_bytes(canonical_json(content).encode())
+
+
+def used_statistics(plan: Plan) -> set[str]:
+    """Return the statistics of moments (not of exposures) that a plan's features need."""
+    return {
+        column[1] for concept in plan.concepts if not concept.exposure for column in concept.columns
+    }
+
+
+def bin_groups(concepts: Sequence[PlannedConcept]) -> list[tuple[int, tuple[int, ...], bool]]:
+    """Return ``(first id after the group, windows, older)`` for runs of equal windows."""
+    groups = []
+    end = 0
+    moments = [c for c in concepts if not c.exposure]
+    for (windows, older), run in itertools.groupby(moments, key=lambda c: (c.windows, c.older)):
+        end += len(list(run))
+        groups.append((end, windows, older))
+    return groups

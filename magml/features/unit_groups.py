@@ -1,0 +1,111 @@
+"""Values of the events summarised by code, unit and site, for the check of their units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from magml.features.arrow import to_arrow
+from magml.features.concepts import Entry, Group
+from magml.features.plan import Plan
+
+if TYPE_CHECKING:
+    from magml.events.table import Events
+    from magml.units import UnitReport
+
+#: With more values than this, the check looks at a share of the people.
+_MOST_VALUES = 20_000_000
+
+
+def check_groups(
+    plan: Plan, events: Events, entries: Iterable[tuple[Group, tuple[Entry, ...]]]
+) -> tuple[UnitReport, dict[str, str]]:
+    """Check the units of a plan's measurements against their medians and spreads.
+
+    Parameters
+    ----------
+    plan
+        The plan whose concepts are mapped.
+    events
+        Events; a row of ``SITE//`` tells the site of a person who has only one.
+    entries
+        How the codes and units found map to concepts.
+
+    Returns
+    -------
+    tuple
+        The report, and the unit of each code whose values stand without one and leave no doubt:
+        it is inferred over all sites, and no site says otherwise.
+
+    Raises
+    ------
+    UnitError
+        If values are not in the unit they are declared in.
+    """
+    from magml.units import UnitGroup, check_units
+
+    wanted: dict[tuple[str, str], list[str]] = {}
+    for group, found in entries:
+        for entry in found:
+            concept = plan.concepts[entry.concept_id]
+            usual = concept.definition.usual is not None
+            if usual and entry.value is None and group.values and entry.status != "assumed":
+                wanted.setdefault((group.code, group.unit), []).append(concept.name)
+    groups = [
+        UnitGroup(name, code, unit or None, site, n, median, iqr, people)
+        for code, unit, site, n, people, median, iqr in _summaries(events, wanted)
+        for name in wanted[(code, unit)]
+    ]
+    report = check_units(groups, plan.catalogue.by_name)
+    report.raise_for_refused()
+    overall = {code: unit for (code, site), unit in report.assumed.items() if site is None}
+    doubtful = {
+        finding.group.code
+        for finding in report.findings
+        if not finding.group.unit
+        and finding.status in ("inferred", "abstained")
+        and finding.unit != overall.get(finding.group.code)
+    }
+    return report, {code: unit for code, unit in overall.items() if code not in doubtful}
+
+
+def _summaries(
+    events: Events, wanted: Iterable[tuple[str, str]]
+) -> list[tuple[str, str, str | None, int, int, float, float]]:
+    """Return code, unit, site (None = all), n, people, median and interquartile range."""
+    pairs = sorted(wanted)
+    if not pairs:
+        return []
+    connection = events.connection
+    name = f"magml_wanted_{id(pairs)}"
+    table = to_arrow({"code": [code for code, _ in pairs], "unit": [unit for _, unit in pairs]})
+    connection.register(name, table)
+    values = f"""
+        SELECT e.subject_id, e.code, coalesce(e.unit, '') AS unit, e.numeric_value AS v
+        FROM {events.relation} e JOIN {name} w
+          ON e.code = w.code AND coalesce(e.unit, '') = w.unit
+        WHERE e.numeric_value BETWEEN -1.7e308 AND 1.7e308"""
+    try:
+        total = connection.execute(f"SELECT count(*) FROM ({values})").fetchall()[0][0]
+        share = -(-total // _MOST_VALUES)
+        sampled = f" AND hash(e.subject_id) % {share} = 0" if share > 1 else ""
+        # Both kinds of summary in one pass; a person of several sites counts only overall.
+        found = connection.execute(f"""
+            WITH sites AS (
+                SELECT subject_id, any_value(code[7:]) AS site FROM {events.relation}
+                WHERE starts_with(code, 'SITE//')
+                GROUP BY subject_id HAVING count(DISTINCT code) = 1
+            ), v AS ({values}{sampled})
+            SELECT code, unit, site, grouping(site) AS overall, count(*),
+                   count(DISTINCT subject_id), quantile_cont(v, [0.25, 0.5, 0.75])
+            FROM v LEFT JOIN sites USING (subject_id)
+            GROUP BY GROUPING SETS ((code, unit), (code, unit, site))
+        """).fetchall()
+    finally:
+        connection.unregister(name)
+    kept = [
+        (code, unit, None if overall else site, n, people, q[1], q[2] - q[0])
+        for code, unit, site, overall, n, people, q in found
+        if overall or site is not None
+    ]
+    return sorted(kept, key=lambda row: (row[0], row[1], row[2] is not None, row[2] or ""))
