@@ -1,0 +1,298 @@
+"""Nested cross-validation: everything that is fitted is fitted inside the outer folds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from magml.definitions.model import Estimator, ModelDefinition
+from magml.errors import InputError
+from magml.models.baselines import FittedBaseline, NotComputable, fit_baseline
+from magml.models.calibration import Calibrator
+from magml.models.fit import fit_model, quick_plan
+from magml.models.peers import PEERS, fit_peer
+from magml.models.search import Trial
+from magml.models.seeds import derive_seed
+from magml.models.splits import spread_folds
+
+#: Name of the model itself among the risks.
+MODEL = "model"
+#: Called with fold (from 1), folds, stage, steps done and steps.
+NestedProgress = Callable[[int, int, str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What one outer fold fitted.
+
+    Attributes
+    ----------
+    number
+        From 0.
+    train, test, train_cases, test_cases
+        Rows and cases of the cohort on both sides; rows that only train are not counted.
+    features
+        Columns in use, in order.
+    estimator, calibrator, trials
+        Chosen and fitted on the training rows.
+    notes
+        By baseline or peer, what the reader should know of it.
+    """
+
+    number: int
+    train: int
+    test: int
+    train_cases: int
+    test_cases: int
+    features: tuple[str, ...]
+    estimator: Estimator
+    calibrator: Calibrator
+    trials: tuple[Trial, ...]
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class NestedResult:
+    """Risks of every row by models that never saw it, its fold or its group.
+
+    Attributes
+    ----------
+    fold
+        Outer fold of each row, int64, shape (n,); -1 for rows that only train.
+    risks
+        By name (``model``, variants, baselines, peers), calibrated risks, shape (n,); NaN for
+        rows that only train.
+    range_low, range_high
+        The model's 10th and 90th percentile over members, shape (n,).
+    not_computable
+        Baseline to the reason why the data do not allow it.
+    folds
+        What each fold fitted.
+    """
+
+    fold: NDArray[np.int64]
+    risks: dict[str, NDArray[np.float64]]
+    range_low: NDArray[np.float64]
+    range_high: NDArray[np.float64]
+    not_computable: dict[str, str]
+    folds: tuple[Fold, ...]
+
+
+def nested_cross_validation(
+    X: ArrayLike,
+    names: Sequence[str],
+    y: ArrayLike,
+    persons: ArrayLike,
+    groups: ArrayLike,
+    definition: ModelDefinition,
+    *,
+    folds: int,
+    seed: int,
+    features: Sequence[str] | None = None,
+    baselines: Sequence[str] = (),
+    variants: Mapping[str, Sequence[str]] | None = None,
+    peers: Sequence[str] = (),
+    peer_trials: int = 10,
+    peer_rows: Literal["cohort", "all"] = "cohort",
+    quick: bool = False,
+    threads: int | None = None,
+    weights: ArrayLike | None = None,
+    evaluated: NDArray[np.bool_] | None = None,
+    monotone: Mapping[str, int] | None = None,
+    progress: NestedProgress | None = None,
+) -> NestedResult:
+    """Predict every row by a model whose columns, search and calibration never saw its fold.
+
+    Parameters
+    ----------
+    X
+        Matrix, shape (n, p), with all features there are; NaN is missing.
+    names
+        The p names of its columns.
+    y, persons, groups, definition, quick, threads, weights, evaluated, monotone
+        As for :func:`magml.models.fit.fit_model`. Baselines learn from the cohort's own rows.
+    folds
+        Number of outer folds.
+    seed
+        Seed of everything random.
+    features
+        Names of the columns the model, ``logistic`` and ``plain_xgboost`` may use; default all.
+    baselines
+        Names of :data:`magml.models.baselines.BASELINES`.
+    variants
+        Name to the columns of a variant of the model, such as one without medication. A variant
+        takes the parameters that the fold's search chose for the model.
+    peers, peer_trials
+        Names of :data:`magml.models.peers.PEERS`, and the parameter sets each tries in a fold.
+    peer_rows
+        ``cohort``: peers learn from the cohort's own rows, as baselines do; ``all``: from all
+        training rows, as the model does.
+    progress
+        Called with fold (from 1), folds, stage, steps done and steps.
+
+    Returns
+    -------
+    NestedResult
+
+    Raises
+    ------
+    CohortError
+        If the folds cannot be made, or nothing can be learned from one.
+    InputError
+        If a feature is not a column, or a name is used twice.
+
+    Examples
+    --------
+    >>> from magml.definitions.model import CalibrationChoice, Search
+    >>> plan = ModelDefinition.model_construct(
+    ...     estimator=Estimator(members=1, rounds=3),
+    ...     search=Search(trials=0),
+    ...     calibration=CalibrationChoice(folds=2),
+    ... )
+    >>> X = np.random.default_rng(0).normal(size=(60, 1)).astype(np.float32)
+    >>> people = np.arange(60)
+    >>> found = nested_cross_validation(
+    ...     X, ["lab.a.last"], X[:, 0] > 0, people, people, plan, folds=2, seed=0
+    ... )
+    >>> found.risks["model"].shape, len(found.folds)
+    ((60,), 2)
+    """
+    if quick:
+        definition = quick_plan(definition)
+    matrix, outcome = np.ascontiguousarray(X, dtype=np.float32), np.asarray(y)
+    columns = {MODEL: tuple(names if features is None else features), **dict(variants or {})}
+    every = [*columns, *baselines, *peers]
+    clash = sorted({name for name in every if every.count(name) > 1})
+    unknown = sorted({name for used in columns.values() for name in used} - set(names))
+    if clash or unknown:
+        raise InputError(
+            f"the names {', '.join(clash)} are used twice"
+            if clash
+            else f"no column {unknown[0]!r}",
+            "a name of its own for each model, and features that are columns",
+            "rename the variant or build the missing features",
+        )
+    person, group = np.asarray(persons), np.asarray(groups)
+    weight = None if weights is None else np.asarray(weights, dtype=np.float64)
+    cohort = np.ones(len(outcome), dtype=bool) if evaluated is None else np.asarray(evaluated)
+    fold = spread_folds(outcome, group, cohort, folds, derive_seed(seed, "outer"), strict=True)
+    fold = np.where(cohort, fold, -1)
+    side = _sides(fold, group, folds)
+    risks = {name: np.full(len(outcome), np.nan) for name in every}
+    low, high = np.full(len(outcome), np.nan), np.full(len(outcome), np.nan)
+    lacking: dict[str, str] = {}
+    done: list[Fold] = []
+    for number in range(folds):
+        train, test = side[number], fold == number
+        own = train & cohort
+        report = _of_fold(progress, number + 1, folds)
+        estimator: Estimator | None = None
+        for name, allowed in columns.items():
+            place = np.array([p for p, n in enumerate(names) if n in set(allowed)])
+            used = [names[p] for p in place]
+            model = fit_model(
+                matrix[np.ix_(train, place)],
+                used,
+                outcome[train],
+                person[train],
+                group[train],
+                definition,
+                seed=derive_seed(seed, "fold", number, name),
+                quick=quick,
+                threads=threads,
+                weights=None if weight is None else weight[train],
+                evaluated=cohort[train],
+                monotone=monotone,
+                estimator=estimator,
+                progress=_named(report, name),
+            )
+            new = matrix[np.ix_(test, place)]
+            risks[name][test] = model.risk(new, used)
+            if name == MODEL:
+                estimator, first = model.estimator, model
+                low[test], high[test] = model.risk_range(new, used)
+        notes: dict[str, str] = {}
+        for step, name in enumerate((*baselines, *peers)):
+            rows = train if name in peers and peer_rows == "all" else train & cohort
+            fitted = _comparison(
+                name,
+                matrix[rows],
+                outcome[rows],
+                names,
+                group[rows],
+                derive_seed(seed, "fold", number, name),
+                weights=None if weight is None else weight[rows],
+                features=columns[MODEL],
+                calibration=definition.calibration,
+                threads=threads,
+                evaluated=cohort[rows],
+                trials=peer_trials,
+            )
+            if isinstance(fitted, NotComputable):
+                lacking[name] = fitted.reason
+            else:
+                risks[name][test] = fitted.risk(matrix[test])
+                notes[name] = fitted.note
+            if report is not None:
+                report("baselines", step + 1, len(baselines) + len(peers))
+        done.append(
+            Fold(
+                number=number,
+                train=int(own.sum()),
+                test=int(test.sum()),
+                train_cases=int(outcome[own].sum()),
+                test_cases=int(outcome[test].sum()),
+                features=first.features,
+                estimator=first.estimator,
+                calibrator=first.calibrator,
+                trials=first.trials,
+                notes=notes,
+            )
+        )
+    for name in lacking:
+        # A baseline that one fold lacks is not compared at all: its rows would be others.
+        del risks[name]
+    return NestedResult(fold, risks, low, high, lacking, tuple(done))
+
+
+def _comparison(
+    name: str, *arguments: Any, evaluated: NDArray[np.bool_], trials: int, **options: Any
+) -> FittedBaseline | NotComputable:
+    """Fit a baseline or a peer."""
+    if name in PEERS:
+        options.pop("weights")
+        return fit_peer(name, *arguments, evaluated=evaluated, trials=trials, **options)
+    return fit_baseline(name, *arguments, **options)
+
+
+def _sides(fold: NDArray[np.int64], group: NDArray[Any], folds: int) -> list[NDArray[np.bool_]]:
+    """Return each fold's training rows: all rows of groups that have no row in the fold."""
+    _, code = np.unique(group, return_inverse=True)
+    sides = []
+    for number in range(folds):
+        held = np.zeros(int(code.max()) + 1, dtype=bool)
+        held[code[fold == number]] = True
+        sides.append(~held[code])
+    return sides
+
+
+def _of_fold(
+    progress: NestedProgress | None, number: int, folds: int
+) -> Callable[[str, int, int], None] | None:
+    """Return a progress function of one fold."""
+    if progress is None:
+        return None
+    return lambda stage, done, total: progress(number, folds, stage, done, total)
+
+
+def _named(
+    report: Callable[[str, int, int], None] | None, name: str
+) -> Callable[[str, int, int], None] | None:
+    """Return a progress function whose stages carry the name of a variant."""
+    if report is None or name == MODEL:
+        return report
+    return lambda stage, done, total: report(f"{name}: {stage}", done, total)
