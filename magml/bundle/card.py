@@ -1,0 +1,321 @@
+"""The model card: what the model is for, learned from whom, how well it did, where it ends.
+
+`model_card` gathers the facts as plain values (``card.json``); `card_markdown` puts the same facts
+into words (``card.md``). Nothing in a card is written by hand, so it cannot praise the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from magml.bundle.write import TrainingSummary
+    from magml.definitions import Catalogue, ModelDefinition
+
+#: Metrics by which a model is said to beat a baseline or not: title, and whether more is better.
+_COMPARED = {"auroc": ("AUROC", True), "log_loss": ("log loss", False)}
+_SHOWN = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "brier": "Brier score",
+    "log_loss": "Log loss",
+    "calibration_intercept": "Calibration intercept",
+    "calibration_slope": "Calibration slope",
+    "ici": "Integrated calibration index",
+}
+#: Below these, the card says that figures are uncertain.
+_FEW_CASES = 200
+_FEW_GROUPS = 20
+
+
+def model_card(
+    definition: ModelDefinition,
+    catalogue: Catalogue,
+    features: Sequence[str],
+    training: TrainingSummary,
+    not_computable: Mapping[str, str] | None = None,
+    *,
+    baseline_notes: Mapping[str, str] | None = None,
+    limits: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return the card as plain values for JSON.
+
+    Parameters
+    ----------
+    definition
+        The model's definition.
+    catalogue
+        The catalogue.
+    features
+        The model's features in order.
+    training
+        What it was learned from, its performance in the outer folds included.
+    not_computable
+        Baselines that the data do not allow, with the reason.
+    baseline_notes
+        What to know of a computed baseline, by its name.
+    limits
+        Limits besides those that follow from the facts above.
+
+    Returns
+    -------
+    dict
+        Numbers that could not be estimated are None.
+    """
+    experiment = training.experiment
+    domains: dict[str, list[str]] = {}
+    for name in features:
+        domains.setdefault(catalogue.features[name].domain, []).append(name)
+    return {
+        "name": definition.name,
+        "title": definition.title,
+        "intended_use": definition.intended_use,
+        "not_for": definition.not_for,
+        "adults_only": definition.adults_only,
+        "outcome": definition.outcome.model_dump(mode="json"),
+        "outcome_label": _label(catalogue, definition.outcome.concept),
+        "bands": [band.model_dump(mode="json") for band in definition.bands],
+        "experiment": experiment.get("name"),
+        "source": (experiment.get("source") or {}).get("layout"),
+        "cohort": experiment.get("cohort"),
+        "validation": experiment.get("validation"),
+        "add_on": bool(experiment.get("add_on", False)),
+        "n": training.n,
+        "events": training.events,
+        "groups": training.groups,
+        "attrition": [dict(step) for step in training.attrition],
+        "performance": _performance(training.performance),
+        "comparisons": _comparisons(training.performance, experiment.get("baselines")),
+        "not_computable": dict(not_computable or {}),
+        "baseline_notes": {name: text for name, text in (baseline_notes or {}).items() if text},
+        "features": domains,
+        "notes": list(training.notes),
+        "limits": [*_limits(training), *limits],
+    }
+
+
+def card_markdown(card: Mapping[str, Any]) -> str:
+    """Return a card in words.
+
+    Parameters
+    ----------
+    card
+        What `model_card` returned.
+    """
+    outcome = card["outcome"]
+    limits = " or ".join(f"{value:g} {unit}" for unit, value in outcome["threshold"].items())
+    parts = [
+        f"# {card['title']}",
+        f"`{card['name']}`",
+        "## Use",
+        f"**For:** {card['intended_use'].strip()}",
+    ]
+    if card["not_for"].strip():
+        parts.append(f"**Not for:** {card['not_for'].strip()}")
+    if card["adults_only"]:
+        parts.append("Adults (18 years and over) only.")
+    parts += [
+        "## Outcome",
+        f"{card['outcome_label']} below {limits} ({_selected(outcome['select'])} within "
+        f"{outcome['time_at_risk']} after the prediction time), compared in the unit reported.",
+    ]
+    if card["add_on"]:
+        parts.append(
+            "**Add-on use:** magnesium would be added to a sample already drawn, so results of "
+            "that same specimen are among the features. Do not use the model before a sample."
+        )
+    bands = ", ".join(f"{band['name']} from {band['at_least']:.0%}" for band in card["bands"])
+    parts += [f"Bands of risk: {bands}.", "## Learned from", _learned(card)]
+    if card["attrition"]:
+        rows = [
+            [step["name"], step["people"], step["times"], step["left_out"]]
+            for step in card["attrition"]
+        ]
+        parts.append(_table(["Step", "People", "Prediction times", "Left out"], rows))
+    parts += ["## Performance", _performance_words(card)]
+    parts += ["## Compared with baselines", _comparison_words(card)]
+    parts += ["## Limits", "\n".join(f"- {limit}" for limit in card["limits"])]
+    if card["notes"]:
+        parts += ["## The data", "\n".join(f"- {note}" for note in card["notes"])]
+    total = sum(len(names) for names in card["features"].values())
+    parts.append(f"## Features ({total})")
+    for domain, names in card["features"].items():
+        parts.append(f"**{domain}** ({len(names)}): " + ", ".join(f"`{name}`" for name in names))
+    return "\n\n".join(parts) + "\n"
+
+
+def _performance(performance: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the model's own figures from the outer folds."""
+    if not performance:
+        return None
+    reference = performance["reference"]
+    metrics = {
+        row["metric"]: {key: row[key] for key in ("value", "low", "high")}
+        for row in performance["metrics"]
+        if row["model"] == reference
+    }
+    kept = ("n", "events", "groups", "prevalence", "weighted", "replicates", "level", "seed")
+    return {"reference": reference, "metrics": metrics} | {key: performance[key] for key in kept}
+
+
+def _comparisons(
+    performance: Mapping[str, Any], baselines: Sequence[str] | None
+) -> list[dict[str, Any]]:
+    """Return, for each other model and compared metric, the gain and whether it is one."""
+    if not performance:
+        return []
+    found = []
+    for row in performance["differences"]:
+        if row["metric"] not in _COMPARED:
+            continue
+        _, more = _COMPARED[row["metric"]]
+        value, low, high = row["difference"], row["low"], row["high"]
+        if not more:
+            value = None if value is None else -value
+            low, high = (None if high is None else -high), (None if low is None else -low)
+        found.append(
+            {
+                "model": row["model"],
+                "baseline": baselines is None or row["model"] in baselines,
+                "metric": row["metric"],
+                "gain": value,
+                "low": low,
+                "high": high,
+                "verdict": _verdict(value, low),
+            }
+        )
+    return found
+
+
+def _verdict(gain: float | None, low: float | None) -> str:
+    """Return how a gain reads: beats, ahead by point estimate only, or does not beat."""
+    if gain is None:
+        return "cannot be compared"
+    if gain <= 0:
+        return "does not beat"
+    return "beats" if low is not None and low > 0 else "ahead by point estimate only"
+
+
+def _limits(training: TrainingSummary) -> list[str]:
+    """Return the limits that follow from how the model was made."""
+    found = [
+        "The outcome is known only where magnesium was measured; people whom nobody tested may "
+        "differ from those the model learned from.",
+        "`risk_low` to `risk_high` is the range of the model's own members, not a confidence "
+        "interval.",
+        "Reasons show what the model used, not what caused a low magnesium.",
+    ]
+    source = (training.experiment.get("source") or {}).get("layout")
+    if source:
+        found.insert(
+            0,
+            f"Learned and cross-validated on one source ({source}). "
+            "Validate and, if needed, recalibrate on your own records before use.",
+        )
+    if training.events < _FEW_CASES:
+        found.append(f"Only {training.events} cases: figures and reasons are uncertain.")
+    performance = training.performance
+    if performance and performance["groups"] < _FEW_GROUPS:
+        found.append(
+            f"Only {performance['groups']} groups were resampled, so intervals are too narrow."
+        )
+    if not performance:
+        found.append("No cross-validation was run, so nothing is known of its performance.")
+    if performance and performance["weighted"]:
+        found.append("Figures are weighted; the uncertainty of the weights is not in intervals.")
+    return found
+
+
+def _label(catalogue: Catalogue, concept: str) -> str:
+    """Return the label of a concept, or its name where the catalogue lacks it."""
+    found = catalogue.by_name.get(concept)
+    return concept if found is None else found.label
+
+
+def _selected(select: str) -> str:
+    return {"first": "the first value", "any": "any value", "lowest": "the lowest value"}[select]
+
+
+def _learned(card: Mapping[str, Any]) -> str:
+    """Return the cohort in one paragraph."""
+    share = f"{card['events'] / card['n']:.1%}" if card["n"] else "no"
+    text = (
+        f"{card['n']:,} prediction times of {card['groups']:,} people; {card['events']:,} "
+        f"({share}) with the outcome."
+    )
+    cohort = card["cohort"]
+    if cohort is None or cohort["anchor"] == ["LABELS"]:
+        return text + " Prediction times and labels were given with the data."
+    measured = {
+        "none": "magnesium not known before",
+        "some": "magnesium known before",
+        "any": "whether or not magnesium was known before",
+    }[cohort["measured_before"]]
+    return text + (
+        f" Experiment `{card['experiment']}`, source `{card['source']}`: prediction "
+        f"{cohort['offset']} after {' or '.join(f'`{code}`' for code in cohort['anchor'])} "
+        f"({'each' if cohort['select'] == 'each' else 'the first'} of a person), {measured}, "
+        f"age {cohort['minimum_age']:g} and over."
+    )
+
+
+def _performance_words(card: Mapping[str, Any]) -> str:
+    """Return the table of the model's figures."""
+    performance = card["performance"]
+    if performance is None:
+        return "Not measured: no cross-validation was run."
+    rows = [
+        [title, _interval(performance["metrics"][name])]
+        for name, title in _SHOWN.items()
+        if name in performance["metrics"]
+    ]
+    level = f"{performance['level']:.0%} interval"
+    return (
+        f"Outer folds of nested cross-validation: {performance['n']:,} prediction times, "
+        f"{performance['events']:,} cases, {performance['groups']:,} resampled groups, "
+        f"{performance['replicates']:,} bootstrap resamples.\n\n"
+        + _table(["Measure", f"Value ({level})"], rows)
+    )
+
+
+def _comparison_words(card: Mapping[str, Any]) -> str:
+    """Say plainly which baselines the model beats, and which it does not."""
+    lines = []
+    for baseline in (True, False):
+        for row in card["comparisons"]:
+            if row["baseline"] != baseline:
+                continue
+            title = _COMPARED[row["metric"]][0]
+            what = f"`{row['model']}`" + ("" if baseline else " (a variant)")
+            gain = _interval({"value": row["gain"], "low": row["low"], "high": row["high"]}, "+")
+            said = {
+                "beats": f"beats {what} in {title}: gain {gain}",
+                "ahead by point estimate only": (
+                    f"is ahead of {what} in {title} by point estimate only: gain {gain}"
+                ),
+                "does not beat": f"**does not beat** {what} in {title}: gain {gain}",
+                "cannot be compared": f"cannot be compared with {what} in {title}",
+            }[row["verdict"]]
+            note = card["baseline_notes"].get(row["model"])
+            lines.append(f"- The model {said}." + (f" ({note})" if note else ""))
+    for name, reason in card["not_computable"].items():
+        lines.append(f"- `{name}` is not computable: {reason}.")
+    return "\n".join(lines) if lines else "No baseline was computed."
+
+
+def _interval(cell: Mapping[str, float | None], sign: str = "") -> str:
+    """Return a value with its interval."""
+    value, low, high = cell["value"], cell["low"], cell["high"]
+    if value is None:
+        return "not estimable"
+    if low is None or high is None:
+        return f"{value:{sign}.3f} (no interval)"
+    return f"{value:{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})"
+
+
+def _table(header: list[str], rows: list[list[Any]]) -> str:
+    """Return a Markdown table."""
+    cells = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
+    lines = [header, ["---"] * len(header), *cells]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,162 @@
+"""What a reader should know before using one row's score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from magml.definitions import Catalogue, Feature, ModelDefinition
+
+NO_EVENTS = "no events before the prediction time"
+NO_RECENT = "no recent values"
+AGE_UNKNOWN = "age unknown"
+UNDER_AGE = "under 18"
+MEASURED = "outcome's analyte known before: the model is for people never measured"
+NOT_MEASURED = "outcome's analyte not known before: the model is for people measured earlier"
+ADULT_AGE = 18.0
+#: Statistics that are missing where nothing was measured.
+_VALUES = frozenset({"last", "first", "min", "max", "mean", "sum", "slope", "sd"})
+
+Measured = Literal["none", "some", "any"]
+
+
+def check_features(
+    definition: ModelDefinition, catalogue: Catalogue, features: Iterable[str]
+) -> tuple[str, ...]:
+    """Return a model's features and those its warnings need, for the plan of its bundle.
+
+    The added ones are computed when scoring and shown to no booster: age, when the model is for
+    adults, and whether the outcome's analyte is already known.
+
+    Parameters
+    ----------
+    definition
+        The model's definition.
+    catalogue
+        The catalogue.
+    features
+        The model's features in order.
+
+    Returns
+    -------
+    tuple of str
+        `features`, then the added ones.
+    """
+    found = list(features)
+    for feature in catalogue.features.values():
+        age = definition.adults_only and feature.statistic == "years"
+        if (age or _tells_known(definition, feature)) and feature.name not in found:
+            found.append(feature.name)
+    return tuple(found)
+
+
+def measured_before(definition: ModelDefinition, experiment: Mapping[str, Any]) -> Measured:
+    """Return whom a model is for: people never measured, measured earlier, or either.
+
+    Parameters
+    ----------
+    definition
+        The model's definition; a screening model is for people never measured.
+    experiment
+        The experiment as plain values, or empty; its cohort decides where it is restricted.
+    """
+    stated = (experiment.get("cohort") or {}).get("measured_before")
+    if stated == "some" or stated == "none":
+        found: Measured = stated
+        return found
+    return "none" if definition.screening else "any"
+
+
+@dataclass(frozen=True)
+class Checks:
+    """Columns of the plan's matrix from which warnings are made, found once for a model.
+
+    Attributes
+    ----------
+    recent
+        Columns of values measured within a bounded window.
+    age
+        Column of the age in years, or None.
+    known
+        Columns of which one is above 0 when the outcome's analyte is known.
+    measured
+        Whom the model is for.
+    """
+
+    recent: tuple[int, ...]
+    age: int | None
+    known: tuple[int, ...]
+    measured: Measured
+
+    @classmethod
+    def of(
+        cls,
+        definition: ModelDefinition,
+        features: Sequence[Feature],
+        measured: Measured,
+    ) -> Checks:
+        """Return the checks of a model.
+
+        Parameters
+        ----------
+        definition
+            The model's definition.
+        features
+            Features of the plan, in the order of its columns.
+        measured
+            Whom the model is for.
+        """
+        recent, age, known = [], None, []
+        for column, feature in enumerate(features):
+            if feature.derived:
+                continue
+            if feature.statistic in _VALUES and feature.window not in ("ever", "now"):
+                recent.append(column)
+            if feature.statistic == "years" and definition.adults_only:
+                age = column
+            if _tells_known(definition, feature):
+                known.append(column)
+        return cls(tuple(recent), age, tuple(known), measured)
+
+    def texts(self, values: NDArray[np.float32], empty: NDArray[np.bool_]) -> list[str]:
+        """Return each row's warnings joined by ``; ``, empty where there is none.
+
+        Parameters
+        ----------
+        values
+            The plan's matrix, shape (n, q).
+        empty
+            Rows without any visible event, shape (n,).
+        """
+        seen = ~np.asarray(empty, dtype=bool)
+        marks: list[tuple[str, Any]] = [(NO_EVENTS, ~seen)]
+        if self.recent:
+            missing = np.isnan(values[:, list(self.recent)]).all(axis=1)
+            marks.append((NO_RECENT, missing & seen))
+        if self.age is not None:
+            age = values[:, self.age]
+            marks.append((UNDER_AGE, age < ADULT_AGE))
+            marks.append((AGE_UNKNOWN, np.isnan(age) & seen))
+        if self.known and self.measured != "any":
+            known = (np.nan_to_num(values[:, list(self.known)]) > 0).any(axis=1)
+            if self.measured == "none":
+                marks.append((MEASURED, known))
+            else:
+                marks.append((NOT_MEASURED, ~known & seen))
+        if not any(mark.any() for _, mark in marks):
+            return [""] * len(values)
+        return ["; ".join(t for t, mark in marks if mark[row]) for row in range(len(values))]
+
+
+def _tells_known(definition: ModelDefinition, feature: Feature) -> bool:
+    """Return whether a feature shows that the outcome's analyte was ever known."""
+    return (
+        feature.concept == definition.outcome.concept
+        and feature.statistic in ("last", "count")
+        and feature.window == "ever"
+    )
