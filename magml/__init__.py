@@ -56,7 +56,8 @@ def __dir__() -> list[str]:
 
 def _version() -> str:
     """Return the installed version; importlib.metadata is slow to import, so only on request."""
-    
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("magml")
     except PackageNotFoundError:  # run from a source tree that was never installed

@@ -41,9 +41,7 @@ class Table:
 
 
 _SUBJECT = Column("subject_id", "int64", "person; any sign", nullable=False)
-_AT = Column(
-    "prediction_time", "timestamp", "the moment a prediction is made for", nullable=False
-)
+_AT = Column("prediction_time", "timestamp", "the moment a prediction is made for", nullable=False)
 
 EVENTS = Table(
     "events",

@@ -83,9 +83,7 @@ def test_single_precision_at_another_threshold() -> None:
     assert outcomes(cohort(people, {"threshold": {"mg/dL": 1.8}})) == {1: False, 2: True}
 
 
-@pytest.mark.parametrize(
-    ("select", "low"), [("first", False), ("any", True), ("lowest", True)]
-)
+@pytest.mark.parametrize(("select", "low"), [("first", False), ("any", True), ("lowest", True)])
 def test_which_value_decides(select: str, low: bool) -> None:
     rows = person(1, (8, 9, 2.0, "mg/dL"), (20, 21, 1.5, "mg/dL"), (29, 30, 1.9, "mg/dL"))
     assert outcomes(cohort([rows, person(2, (8, 9, 1.0, "mg/dL"))], {"select": select})) == {

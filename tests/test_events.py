@@ -147,7 +147,10 @@ def test_one_moment_holds_for_everybody() -> None:
 def test_prediction_times_keep_their_order_and_stand_once() -> None:
     events = read_events(small())
     at = pd.DataFrame(
-        {"subject_id": [2, 1, 2], "prediction_time": pd.to_datetime(["2020-01-03"] * 2 + ["2020-01-02"])}
+        {
+            "subject_id": [2, 1, 2],
+            "prediction_time": pd.to_datetime(["2020-01-03"] * 2 + ["2020-01-02"]),
+        }
     )
     relation = read_prediction_times(at, events.connection, events)
     order = events.connection.execute(

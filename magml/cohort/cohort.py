@@ -49,9 +49,7 @@ class CohortTable:
 
     def frame(self) -> pd.DataFrame:
         """Return the table as pandas, by ``row_id``."""
-        return self.events.connection.execute(
-            f"SELECT * FROM {self.relation} ORDER BY row_id"
-        ).df()
+        return self.events.connection.execute(f"SELECT * FROM {self.relation} ORDER BY row_id").df()
 
 
 def build_cohort(
@@ -110,7 +108,9 @@ class _Builder:
     def build(self) -> CohortTable:
         definition, t = self.definition, "c.prediction_time"
         self._anchors()
-        self._keep("still present at the prediction time", f"c.end_time IS NULL OR c.end_time > {t}")
+        self._keep(
+            "still present at the prediction time", f"c.end_time IS NULL OR c.end_time > {t}"
+        )
         self._keep("alive at the prediction time", f"NOT EXISTS ({self._death()})")
         if definition.minimum_age > 0:
             days = round(definition.minimum_age * _DAYS_PER_YEAR * 86_400)

@@ -186,8 +186,10 @@ def _check(catalogue: Catalogue) -> None:
                     nearest(needed, catalogue.features),
                     "correct the input",
                 )
-    for name, definition in [*catalogue.by_name.items(), *catalogue.derived.items()]:
-        for key in definition.evidence:
+    cited = {name: item.evidence for name, item in catalogue.by_name.items()}
+    cited |= {name: item.evidence for name, item in catalogue.derived.items()}
+    for name, evidence in cited.items():
+        for key in evidence:
             if key not in catalogue.references:
                 raise DefinitionError(
                     f"features: {name} cites {key!r}, which references.yaml does not hold",

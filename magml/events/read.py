@@ -201,7 +201,10 @@ def _scan(path: Path, table: Table) -> tuple[str, tuple[Path, ...]]:
         )
         options = f", types = {{{types}}}, auto_type_candidates = {_CSV_TYPES}" if types else ""
         # Only declared columns that stand in the file may be typed; sniffing reads the header.
-        return f"read_csv({names}, header = true, sample_size = -1{_typed(path, types, options)})", files
+        return (
+            f"read_csv({names}, header = true, sample_size = -1{_typed(path, types, options)})",
+            files,
+        )
     raise InputError(
         f"'{path.name}' is neither Parquet nor CSV",
         "a file ending in .parquet, .csv or .csv.gz",
@@ -230,9 +233,7 @@ def _typed(path: Path, types: str, options: str) -> str:
     return f"{listed}, auto_type_candidates = {_CSV_TYPES}" if options else listed
 
 
-def _register(
-    data: Any, table: Table, connection: duckdb.DuckDBPyConnection, name: str
-) -> str:
+def _register(data: Any, table: Table, connection: duckdb.DuckDBPyConnection, name: str) -> str:
     """Register a pandas or Arrow table and return its name."""
     module = type(data).__module__.split(".")[0]
     if module == "pandas":
@@ -340,4 +341,4 @@ def _next(connection: duckdb.DuckDBPyConnection) -> int:
 
 def _first_line(error: Exception) -> str:
     """Return the first line of an engine's message without the values it may quote."""
-    return str(error).splitlines()[0].split(':')[0][:120] if str(error) else type(error).__name__
+    return str(error).splitlines()[0].split(":")[0][:120] if str(error) else type(error).__name__

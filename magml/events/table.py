@@ -61,7 +61,9 @@ class Events:
     def count(self) -> int:
         """Return the number of rows."""
         # fetchall, not fetchone: DuckDB 2 refuses the next statement while a result is unfinished.
-        return int(self.connection.execute(f"SELECT count(*) FROM {self.relation}").fetchall()[0][0])
+        return int(
+            self.connection.execute(f"SELECT count(*) FROM {self.relation}").fetchall()[0][0]
+        )
 
     def materialise(self) -> Events:
         """Return the same events as a temporary table in the order of people.

@@ -1,0 +1,5 @@
+"""The command line: one verb a command, the same verbs as in Python."""
+
+from magml.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,259 @@
+"""The commands and how errors leave them.
+
+Nothing heavy is imported here: ``magml --help`` answers at once, and each command imports what
+it uses. Exit status: 0 done, 2 wrong input, 1 a defect of magml.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from magml.errors import MagmlError
+
+app = typer.Typer(
+    name="magml",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Predict hypomagnesemia and low body magnesium status, and explain every prediction.",
+)
+
+EventsOption = Annotated[
+    Path | None,
+    typer.Option("--events", help="Events: Parquet, CSV, or a folder of Parquet files."),
+]
+AtOption = Annotated[
+    str | None,
+    typer.Option("--at", help="Prediction times: a file, or one moment for everybody."),
+]
+LabelsOption = Annotated[
+    Path | None, typer.Option("--labels", help="Labels: subject_id, prediction_time, value.")
+]
+ExperimentOption = Annotated[
+    Path | None,
+    typer.Option("--experiment", help="Experiment whose source and cohort give the rows."),
+]
+DataOption = Annotated[Path | None, typer.Option("--data", help="Folder of the source's data.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Threads; default all cores.")
+]
+SourceIdOption = Annotated[
+    bool, typer.Option("--source-ids", help="Add the source's own ids to the output.")
+]
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for everything.")] = Path(
+        "demo-output"
+    ),
+    subjects: Annotated[int, typer.Option("--subjects", min=500, help="Synthetic people.")] = 4000,
+    seed: Annotated[int, typer.Option("--seed")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Train, score and explain on a small synthetic hospital."""
+    from magml.experiments.demo import run_demo
+
+    result = run_demo(out, subjects=subjects, seed=seed, report=_report())
+    _print(result, result["text"], as_json)
+
+
+@app.command()
+def train(
+    definition: Annotated[
+        Path, typer.Argument(help="An experiment, or a model with --events and --labels.")
+    ],
+    data: DataOption = None,
+    events: EventsOption = None,
+    labels: LabelsOption = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for results and bundle.")] = Path(
+        "runs"
+    ),
+    quick: Annotated[bool, typer.Option("--quick", help="No search of parameters.")] = False,
+    seed: Annotated[int | None, typer.Option("--seed", help="Instead of the definition's.")] = (
+        None
+    ),
+    threads: ThreadsOption = None,
+    track: Annotated[bool, typer.Option("--track/--no-track", help="Record in MLflow.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a model, estimate its performance, write its bundle and record the run."""
+    from magml.experiments import train as run
+
+    result = run(
+        definition,
+        data=data,
+        events=events,
+        labels=labels,
+        out=out,
+        quick=quick,
+        seed=seed,
+        threads=threads,
+        track=track,
+        report=_report(),
+    )
+    _print(result.to_dict(), result.summary(), as_json)
+
+
+@app.command()
+def score(
+    bundle: Annotated[str, typer.Argument(help="A bundle's folder or models:/name@alias.")],
+    events: EventsOption = None,
+    at: AtOption = None,
+    labels: LabelsOption = None,
+    experiment: ExperimentOption = None,
+    data: DataOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="FILE.parquet or FILE.csv; default: print.")
+    ] = None,
+    source_ids: SourceIdOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Score prediction times: risk, instability range, band and warnings a row."""
+    from magml.bundle import load
+    from magml.cli.rows import add_source_ids, prediction_rows, write_table
+
+    model = load(bundle)
+    rows = prediction_rows(model, events, at, labels, experiment, data)
+    table = model.score(rows.events, rows.at)
+    if source_ids:
+        table = add_source_ids(table, rows.events)
+    written = write_table(table, out)
+    warned = int((table["warnings"] != "").sum())
+    bands = {str(name): int(n) for name, n in table["band"].value_counts(sort=False).items()}
+    summary = {"rows": len(table), "with_warnings": warned, "bands": bands, "out": written}
+    text = f"{len(table)} scored, {warned} with warnings; " + ", ".join(
+        f"{name}: {n}" for name, n in bands.items()
+    )
+    if written is None and not as_json:
+        typer.echo(table.to_csv(index=False), nl=False)
+        typer.echo(text, err=True)
+        return
+    _print(summary, f"{text}\nWritten to {written}", as_json)
+
+
+@app.command()
+def explain(
+    bundle: Annotated[str, typer.Argument(help="A bundle's folder or models:/name@alias.")],
+    events: EventsOption = None,
+    at: AtOption = None,
+    labels: LabelsOption = None,
+    experiment: ExperimentOption = None,
+    data: DataOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="FILE.parquet or FILE.csv; default: print.")
+    ] = None,
+    plots: Annotated[
+        Path | None, typer.Option("--plots", help="Folder for one waterfall a row.")
+    ] = None,
+    top: Annotated[
+        int, typer.Option("--plots-of", min=1, help="How many rows get a plot, by risk.")
+    ] = 10,
+    level: Annotated[
+        str, typer.Option("--level", help="Bars of the plots: domain, concept or feature.")
+    ] = "concept",
+    as_json: JsonOption = False,
+) -> None:
+    """Explain prediction times: every feature's exact contribution, with its evidence."""
+    from magml.bundle import load
+    from magml.cli.rows import prediction_rows, write_table
+
+    model = load(bundle)
+    rows = prediction_rows(model, events, at, labels, experiment, data)
+    why = model.explain(rows.events, rows.at)
+    table = why.reasons()
+    written = write_table(table, out)
+    drawn = [] if plots is None else _waterfalls(why, plots, top, level)
+    summary = {"rows": int(why.n), "reasons": len(table), "out": written, "plots": drawn}
+    if written is None and not as_json:
+        typer.echo(table.to_csv(index=False), nl=False)
+        return
+    text = f"{why.n} explained, {len(table)} reasons\nWritten to {written}"
+    _print(summary, text + (f"\n{len(drawn)} plots in {plots}" if drawn else ""), as_json)
+
+
+@app.command()
+def features(
+    events: EventsOption = None,
+    at: AtOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="FILE.parquet or FILE.csv for the matrix.")
+    ] = None,
+    domain: Annotated[str | None, typer.Option("--domain", help="One domain only.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the catalogue, or write the feature matrix of --events at --at."""
+    from magml.cli.catalogue import catalogue_rows, catalogue_text, write_features
+
+    if events is not None or at is not None or out is not None:
+        summary = write_features(events, at, out, domain)
+        _print(
+            summary, "{rows} rows, {features} features written to {out}".format(**summary), as_json
+        )
+        return
+    rows = catalogue_rows(domain)
+    _print({"features": rows}, catalogue_text(rows), as_json)
+
+
+def _waterfalls(why: Any, folder: Path, top: int, level: str) -> list[str]:
+    """Draw the rows of highest risk; files are numbered by rank, not named by person."""
+    order = sorted(range(why.n), key=lambda row: -float(why.risk[row]))[:top]
+    drawn = []
+    for rank, row in enumerate(order, start=1):
+        path = folder / f"waterfall-{rank:03d}.png"
+        why.plot(row=row, level=level, path=path)
+        drawn.append(str(path))
+    return drawn
+
+
+def _report() -> Any:
+    """Return progress on stderr."""
+    from magml.progress import Lines
+
+    return Lines()
+
+
+def _print(result: dict[str, Any], text: str, as_json: bool) -> None:
+    """Print a result: for people, or as one JSON object."""
+    if as_json:
+        typer.echo(json.dumps({k: v for k, v in result.items() if k != "text"}, allow_nan=False))
+    else:
+        typer.echo(text)
+
+
+def main() -> None:
+    """Run the command line; errors of use leave as one message and status 2."""
+    try:
+        status = app(standalone_mode=False)
+    except MagmlError as error:
+        _fail(str(error), sys.argv)
+    except typer.Abort:
+        raise SystemExit(130) from None
+    except Exception as error:
+        if hasattr(error, "format_message"):  # a wrong option or argument, as typer saw it
+            _fail(error.format_message(), sys.argv)
+        if os.environ.get("MAGML_DEBUG"):
+            raise
+        typer.echo(
+            f"magml failed: {type(error).__name__}. This is a defect of magml, not of the input. "
+            "Set MAGML_DEBUG=1 to see where, and report it without patient data.",
+            err=True,
+        )
+        raise SystemExit(1) from error
+    raise SystemExit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str, arguments: list[str]) -> None:
+    """Print an error of use and leave with status 2."""
+    if "--json" in arguments:
+        typer.echo(json.dumps({"error": message}))
+    typer.echo(f"Error: {message}", err=True)
+    raise SystemExit(2)

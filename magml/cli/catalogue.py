@@ -1,0 +1,75 @@
+"""Printing the catalogue and writing feature matrices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from magml.cli.rows import write_table
+from magml.definitions import read_catalogue
+from magml.errors import InputError, nearest
+
+
+def catalogue_rows(domain: str | None) -> list[dict[str, Any]]:
+    """Return one dictionary a feature, with what a reviewer asks first."""
+    catalogue = read_catalogue()
+    domains = sorted({file.domain for file in catalogue.domains})
+    if domain is not None and domain not in domains:
+        raise InputError(f"no domain {domain!r}", nearest(domain, domains), "correct --domain")
+    rows = []
+    for feature in catalogue.features.values():
+        if domain is not None and feature.domain != domain:
+            continue
+        concept = catalogue.by_name.get(feature.concept) or catalogue.derived[feature.name]
+        rows.append(
+            {
+                "feature": feature.name,
+                "domain": feature.domain,
+                "meaning": feature.label,
+                "statistic": feature.statistic,
+                "window": feature.window,
+                "unit": feature.unit,
+                "direction": concept.direction,
+                "modifiable": concept.modifiable,
+                "evidence": list(concept.evidence),
+                "verified": concept.verified,
+            }
+        )
+    return rows
+
+
+def catalogue_text(rows: list[dict[str, Any]]) -> str:
+    """Return the catalogue as lines for a terminal, grouped by meaning."""
+    lines: list[str] = []
+    domain = meaning = None
+    for row in rows:
+        if row["domain"] != domain:
+            domain = row["domain"]
+            lines.append(f"\n{domain}")
+        if row["meaning"] != meaning:
+            meaning = row["meaning"]
+            unit = f" [{row['unit']}]" if row["unit"] and row["unit"] != "1" else ""
+            sign = {"lowers": "lowers magnesium", "raises": "raises magnesium"}
+            note = sign.get(row["direction"], "")
+            lines.append(f"  {meaning}{unit}" + (f" - {note}" if note else ""))
+        lines.append(f"      {row['feature']}")
+    lines.append(f"\n{len(rows)} features")
+    return "\n".join(lines).strip("\n")
+
+
+def write_features(
+    events: Path | None, at: str | None, out: Path | None, domain: str | None
+) -> dict[str, Any]:
+    """Build the feature matrix and write it; return what was done."""
+    if events is None or at is None or out is None:
+        raise InputError(
+            "the feature matrix needs --events, --at and --out together",
+            "magml features --events E --at T --out FILE.parquet",
+            "add the missing options, or drop all three to print the catalogue",
+        )
+    from magml.features import build_features
+
+    names = None if domain is None else [row["feature"] for row in catalogue_rows(domain)]
+    table = build_features(events, at, features=names)
+    written = write_table(table, out)
+    return {"rows": len(table), "features": table.shape[1] - 2, "out": written}

@@ -1,0 +1,95 @@
+"""Which rows a command works on, and writing tables it makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from magml.errors import InputError
+from magml.events import Events, read_events
+from magml.files import atomic_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from magml.bundle import Model
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Events and the prediction times in them."""
+
+    events: Events
+    at: Any
+
+
+def prediction_rows(
+    model: Model,
+    events: Path | None,
+    at: str | None,
+    labels: Path | None,
+    experiment: Path | None,
+    data: Path | None,
+) -> Rows:
+    """Return the rows that the options name: events with times or labels, or an experiment."""
+    if experiment is not None:
+        if data is None or events is not None or at is not None or labels is not None:
+            raise InputError(
+                "--experiment needs --data and nothing else",
+                "--experiment FILE --data FOLDER",
+                "remove --events, --at and --labels, or add --data",
+            )
+        from magml.experiments.rows import experiment_rows
+
+        cohort = experiment_rows(experiment, data, model)
+        return Rows(cohort.events, cohort.frame()[["subject_id", "prediction_time"]])
+    if events is None or (at is None) == (labels is None):
+        raise InputError(
+            "no prediction times to work on",
+            "--events with --at or --labels, or --experiment with --data",
+            "add the options",
+        )
+    read = read_events(events)
+    return Rows(read, at if at is not None else labels)
+
+
+def add_source_ids(table: pd.DataFrame, events: Events) -> pd.DataFrame:
+    """Add the source's own ids to a table of subjects.
+
+    Raises
+    ------
+    InputError
+        If the events came without a subject map.
+    """
+    if events.subjects is None:
+        raise InputError(
+            "these events have no subject map", "a source that yields one", "drop --source-ids"
+        )
+    map_ = events.connection.execute(f"SELECT subject_id, source_id FROM {events.subjects}").df()
+    return table.merge(map_, on="subject_id", how="left", validate="many_to_one")
+
+
+def write_table(table: pd.DataFrame, out: Path | None) -> str | None:
+    """Write a table as Parquet or CSV by the file's ending; return the path as text."""
+    if out is None:
+        return None
+    if out.suffix not in (".parquet", ".csv"):
+        raise InputError(
+            f"'{out.name}' ends in neither .parquet nor .csv",
+            "--out FILE.parquet or FILE.csv",
+            "rename the output",
+        )
+    try:
+        with atomic_file(out) as beside:
+            if out.suffix == ".parquet":
+                table.to_parquet(beside, index=False)
+            else:
+                table.to_csv(beside, index=False)
+    except OSError as error:
+        raise InputError(
+            f"'{out.name}' cannot be written ({error.strerror})",
+            "a folder that can be written to",
+            "choose another --out",
+        ) from error
+    return str(out)

@@ -1,0 +1,113 @@
+"""The results of a run as files: tables, plots, and a page of text."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from magml.experiments.result import metrics_of
+from magml.files import pretty_json
+
+if TYPE_CHECKING:
+    from magml.evaluation import Performance
+    from magml.experiments.study import Study
+    from magml.models.nested import NestedResult
+
+
+def write_results(
+    folder: Path, study: Study, nested: NestedResult, performance: Performance
+) -> None:
+    """Write what a run found: no row of a patient among it.
+
+    ``metrics.json`` and CSV tables of metrics, paired differences, net benefit, calibration,
+    attrition, folds and missingness; ``units.json`` (how values were mapped and converted); plots.
+    """
+    from magml.evaluation import write_plots
+
+    folder.mkdir(parents=True)
+    kept = study.rows.evaluated
+    (folder / "metrics.json").write_text(
+        pretty_json(metrics_of(performance, nested.not_computable)), encoding="utf-8"
+    )
+    for name in ("metrics", "differences", "net_benefit", "calibration"):
+        getattr(performance, name).to_csv(folder / f"{name}.csv", index=False)
+    _table(folder / "attrition.csv", [asdict(step) for step in study.rows.attrition])
+    _table(folder / "folds.csv", fold_rows(nested))
+    _table(folder / "missingness.csv", missingness(study))
+    (folder / "units.json").write_text(pretty_json(mapping(study)), encoding="utf-8")
+    (folder / "notes.txt").write_text("\n".join(study.rows.notes) + "\n", encoding="utf-8")
+    write_plots(
+        performance,
+        study.rows.labels[kept],
+        {name: risk[kept] for name, risk in nested.risks.items()},
+        folder / "plots",
+        outcome="low magnesium",
+    )
+
+
+def fold_rows(nested: NestedResult) -> list[dict[str, Any]]:
+    """Return one plain row a fold: sizes, what was chosen, and notes of the baselines."""
+    return [
+        {
+            "fold": fold.number + 1,
+            "train": fold.train,
+            "train_cases": fold.train_cases,
+            "test": fold.test,
+            "test_cases": fold.test_cases,
+            "features": len(fold.features),
+            "rounds": fold.estimator.rounds,
+            "parameters": json.dumps(fold.estimator.parameters, sort_keys=True),
+            "calibrator": fold.calibrator.method,
+            "notes": "; ".join(f"{name}: {note}" for name, note in fold.notes.items() if note),
+        }
+        for fold in nested.folds
+    ]
+
+
+def missingness(study: Study) -> list[dict[str, Any]]:
+    """Return, for each feature, the share of rows without a value, by outcome."""
+    import numpy as np
+
+    kept = study.rows.evaluated
+    labels = study.rows.labels[kept].astype(bool)
+    place = {name: position for position, name in enumerate(study.matrix.names)}
+    rows = []
+    for name in study.features:
+        absent = np.isnan(study.matrix.values[kept, place[name]])
+        rows.append(
+            {
+                "feature": name,
+                "missing": round(float(absent.mean()), 4),
+                "missing_in_cases": round(float(absent[labels].mean()), 4),
+                "missing_in_others": round(float(absent[~labels].mean()), 4),
+            }
+        )
+    return rows
+
+
+def mapping(study: Study) -> dict[str, Any]:
+    """Return how events became values: counts of what was mapped, converted and left out."""
+    report = study.matrix.report
+    return {
+        "rows": report.rows,
+        "mapped": report.mapped,
+        "converted": report.converted,
+        "assumed": report.assumed,
+        "assumed_units": report.assumed_units,
+        "implausible": report.implausible,
+        "rejected": [asdict(item) for item in report.rejected],
+        "unmapped_codes": len(report.unmapped),
+        "unmapped_rows": sum(report.unmapped.values()),
+        "commonest_unmapped": dict(
+            sorted(report.unmapped.items(), key=lambda item: (-item[1], item[0]))[:50]
+        ),
+    }
+
+
+def _table(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write plain rows as CSV."""
+    import pandas as pd
+
+    pd.DataFrame(rows).to_csv(path, index=False)

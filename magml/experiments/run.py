@@ -1,0 +1,223 @@
+"""Training: from a definition and records to results, a bundle and a tracked run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from magml.errors import InputError, TrackingError
+from magml.experiments.fingerprint import data_fingerprint, library_versions
+from magml.experiments.outputs import write_results
+from magml.experiments.result import TrainingResult, metrics_of
+from magml.experiments.study import (
+    Study,
+    build_study,
+    cross_validate,
+    fit_final,
+    measure,
+    read_definitions,
+)
+from magml.files import atomic_directory
+from magml.progress import Report, part, silent
+
+if TYPE_CHECKING:
+    from magml.bundle.write import BundleContents
+    from magml.evaluation import Performance
+    from magml.models.fit import FittedModel
+    from magml.models.nested import NestedResult
+
+
+def train(
+    definition: str | Path,
+    *,
+    data: Any = None,
+    events: Any = None,
+    labels: Any = None,
+    out: str | Path = "runs",
+    quick: bool = False,
+    seed: int | None = None,
+    threads: int | None = None,
+    track: bool = True,
+    tracking_uri: str | None = None,
+    workspace: str | Path | None = None,
+    report: Report = silent,
+) -> TrainingResult:
+    """Train a model, estimate its performance, write its bundle and record the run.
+
+    Performance comes from nested, grouped cross-validation; the model that is written is then
+    fitted on all rows in the same way.
+
+    Parameters
+    ----------
+    definition
+        An experiment (``experiments/NAME.yaml`` or its name) with `data`, or a model
+        (``models/NAME.yaml``) with `events` and `labels`.
+    data
+        Folder or file in the layout of the experiment's source.
+    events, labels
+        Events in the contract's form and labels in the MEDS label schema: paths or tables.
+    out
+        Folder in which ``NAME/`` appears, with ``bundle/`` and ``results/``; it replaces an
+        earlier run of that name, whole or not at all.
+    quick
+        Leave out the search of parameters.
+    seed
+        Instead of the definition's.
+    threads
+        Number of threads; it changes no result.
+    track
+        Record the run in MLflow and register the model.
+    tracking_uri
+        MLflow's store; default ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` in the working
+        directory.
+    workspace
+        Folder with ``features/``, ``models/`` and ``experiments/``; default the working
+        directory, then the checkout, then the package.
+    report
+        Called with the share done and what is being done.
+
+    Returns
+    -------
+    TrainingResult
+
+    Raises
+    ------
+    MagmlError
+        For a definition, table or cohort that does not fit; nothing is written then.
+
+    Examples
+    --------
+    >>> result = train("experiments/eicu_follow.yaml", data="eicu")  # doctest: +SKIP
+    >>> result.metrics["auroc"]["value"]                             # doctest: +SKIP
+    """
+    if (events is None) != (labels is None):
+        raise InputError(
+            "events without labels, or labels without events",
+            "both, with a model; or an experiment with data",
+            "add the missing one",
+        )
+    found = read_definitions(definition, by_labels=events is not None, workspace=workspace)
+    seed = found.experiment.validation.seed if seed is None else seed
+    study = build_study(
+        found,
+        data=data,
+        events=events,
+        labels=labels,
+        threads=threads,
+        report=part(report, 0.0, 0.06),
+    )
+    nested = cross_validate(
+        study, seed=seed, quick=quick, threads=threads, report=part(report, 0.06, 0.78)
+    )
+    report(0.78, "resampling")
+    performance = measure(study, nested, seed=seed)
+    fitted = fit_final(
+        study, seed=seed, quick=quick, threads=threads, report=part(report, 0.82, 0.94)
+    )
+    report(0.95, "writing results")
+    contents = _contents(study, nested, performance, fitted, seed=seed, data=data)
+    folder = Path(out) / found.experiment.name
+    _refuse_foreign(folder)
+    from magml.bundle.write import write_bundle
+
+    with atomic_directory(folder) as beside:
+        write_bundle(beside / "bundle", contents)
+        write_results(beside / "results", study, nested, performance)
+    recorded, warnings = None, []
+    if track:
+        from magml.experiments.recording import record_run
+
+        report(0.97, "recording in MLflow")
+        try:
+            recorded = record_run(
+                study,
+                nested,
+                performance,
+                fitted,
+                folder,
+                seed=seed,
+                quick=quick,
+                tracking_uri=tracking_uri,
+            )
+        except TrackingError as error:
+            # The bundle and the results stand; only the record is missing.
+            warnings.append(str(error))
+    report(1.0, "done")
+    return TrainingResult(
+        found.experiment.name,
+        folder,
+        folder / "bundle",
+        metrics_of(performance, nested.not_computable),
+        recorded.run_id if recorded else None,
+        recorded.tracking_uri if recorded else None,
+        tuple(warnings),
+    )
+
+
+def _contents(
+    study: Study,
+    nested: NestedResult,
+    performance: Performance,
+    fitted: FittedModel,
+    *,
+    seed: int,
+    data: Any,
+) -> BundleContents:
+    """Return everything that the bundle holds."""
+    from magml.bundle.card import model_card
+    from magml.bundle.warnings import check_features
+    from magml.bundle.write import BundleContents, TrainingSummary
+    from magml.explanations.baseline import Baseline
+    from magml.features import compile_plan
+
+    definitions, rows = study.definitions, study.rows
+    catalogue, model = definitions.catalogue, definitions.model
+    place = {name: position for position, name in enumerate(study.matrix.names)}
+    used = study.matrix.values[:, [place[name] for name in fitted.features]]
+    base, importance = fitted.mean_contributions(used[rows.evaluated], fitted.features)
+    training = TrainingSummary(
+        experiment=definitions.experiment.model_dump(mode="json"),
+        n=performance.n,
+        events=performance.events,
+        groups=performance.groups,
+        attrition=tuple(asdict(step) for step in rows.attrition),
+        performance=performance.to_dict(),
+        estimator=fitted.estimator.model_dump(mode="json"),
+        seeds={"seed": seed},
+        versions=library_versions(),
+        data=data_fingerprint(rows.events),
+        notes=rows.notes,
+    )
+    # The plan also computes what the warnings of a score need, such as the age.
+    planned = check_features(model, catalogue, fitted.features)
+    plan = compile_plan(catalogue, planned).with_assumed(study.matrix.report.assumed_units)
+    notes = {name: note for fold in nested.folds for name, note in fold.notes.items() if note}
+    return BundleContents(
+        definition=model,
+        catalogue=catalogue,
+        plan=plan,
+        bag=fitted.bag,
+        calibrator=fitted.calibrator,
+        baseline=Baseline.of(base, importance, fitted.calibrator),
+        training=training,
+        card=model_card(
+            model,
+            catalogue,
+            fitted.features,
+            training,
+            nested.not_computable,
+            baseline_notes=notes,
+        ),
+    )
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse to replace a folder that no run of magml wrote."""
+    if folder.exists() and not (folder / "bundle" / "manifest.json").is_file():
+        if not folder.is_dir() or any(folder.iterdir()):
+            raise InputError(
+                f"'{folder.name}' exists and is not a run of magml",
+                "a new folder, or an earlier run to replace",
+                "choose another --out",
+            )

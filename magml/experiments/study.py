@@ -1,0 +1,213 @@
+"""A study in memory: definitions, rows, features, and the cross-validation over them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from magml.definitions import (
+    Catalogue,
+    ExperimentDefinition,
+    ModelDefinition,
+    read_catalogue,
+    read_experiment,
+    read_model,
+)
+from magml.definitions.experiment import Cohort, SourceChoice
+from magml.errors import InputError
+from magml.experiments.inputs import model_features, monotone_features
+from magml.experiments.prepare import Rows, cohort_rows, labelled_rows, open_data
+from magml.progress import Report
+
+if TYPE_CHECKING:
+    from magml.evaluation import Performance
+    from magml.features import FeatureMatrix
+    from magml.models.fit import FittedModel
+    from magml.models.nested import NestedResult
+
+#: Share of a fold's time by stage, as far as progress needs it.
+_STAGES = {"search": (0.0, 0.6), "calibration": (0.6, 0.75), "final": (0.75, 0.8)}
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """What a run is defined by."""
+
+    experiment: ExperimentDefinition
+    model: ModelDefinition
+    catalogue: Catalogue
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """Labelled rows with their features and groups.
+
+    Attributes
+    ----------
+    matrix
+        Every feature of the catalogue that the model or a baseline needs, in row order.
+    features
+        The features that the model may see.
+    folds_by, resampled_by
+        What folds keep together, and what the bootstrap resamples, shape (n,).
+    """
+
+    definitions: Definitions
+    rows: Rows
+    matrix: FeatureMatrix
+    features: tuple[str, ...]
+    folds_by: np.ndarray
+    resampled_by: np.ndarray
+
+
+def read_definitions(
+    definition: str | Path, *, by_labels: bool, workspace: str | Path | None = None
+) -> Definitions:
+    """Read an experiment with its model, or a model that is trained on labels given.
+
+    A definition that stands in a workspace's folder takes the rest from that workspace.
+    """
+    path = Path(definition)
+    if workspace is None and path.is_file() and path.parent.name in ("experiments", "models"):
+        workspace = path.resolve().parent.parent
+    catalogue = read_catalogue(workspace)
+    if by_labels:
+        model = read_model(definition, workspace)
+        experiment = ExperimentDefinition(
+            name=f"{model.name}_on_labels",
+            title=f"{model.title}, on labels given",
+            model=model.name,
+            source=SourceChoice(layout="events"),
+            cohort=Cohort(anchor=("LABELS",), offset="0h"),
+        )
+        return Definitions(experiment, model, catalogue)
+    if path.parent.name == "models":
+        raise InputError(
+            f"'{path.name}' is a model, and there are no rows to train it on",
+            "an experiment with --data, or a model with --events and --labels",
+            "name an experiment, or add --events and --labels",
+        )
+    experiment = read_experiment(definition, workspace)
+    return Definitions(experiment, read_model(experiment.model, workspace), catalogue)
+
+
+def build_study(
+    definitions: Definitions,
+    *,
+    data: Any = None,
+    events: Any = None,
+    labels: Any = None,
+    threads: int | None = None,
+    report: Report,
+) -> Study:
+    """Open the data, form the cohort and build the features."""
+    from magml.features import build_matrix, compile_plan
+    from magml.models.splits import connected_groups
+
+    experiment, model, catalogue = (
+        definitions.experiment,
+        definitions.model,
+        definitions.catalogue,
+    )
+    report(0.0, "reading records")
+    if events is not None:
+        rows = labelled_rows(events, labels, experiment.minimum_cases)
+    else:
+        rows = cohort_rows(experiment, model, catalogue, open_data(experiment, data))
+    report(0.3, f"building features for {len(rows.labels)} prediction times")
+    plan = compile_plan(catalogue)
+    matrix = build_matrix(plan, rows.events, rows.relation, threads=threads)
+    groups, resampled = rows.persons, rows.persons
+    if experiment.validation.groups == "site" and rows.sites is not None:
+        groups, resampled = connected_groups(rows.persons, rows.sites), rows.sites
+    features = model_features(catalogue, model)
+    report(1.0, f"{len(features)} features")
+    return Study(definitions, rows, matrix, features, groups, resampled)
+
+
+def cross_validate(
+    study: Study, *, seed: int, quick: bool, threads: int | None, report: Report
+) -> NestedResult:
+    """Predict every row by a model that never saw its fold, and so the baselines and ablations."""
+    from magml.models.nested import nested_cross_validation
+
+    experiment, model = study.definitions.experiment, study.definitions.model
+    catalogue, rows = study.definitions.catalogue, study.rows
+    variants = {
+        ablation.name: model_features(catalogue, model, ablation.domains)
+        for ablation in experiment.ablations
+    }
+
+    def progress(fold: int, folds: int, stage: str, done: int, total: int) -> None:
+        name, _, inner = stage.rpartition(": ")
+        low, high = _STAGES.get(inner, (0.8, 1.0))
+        share = 0.8 if name else low + (high - low) * done / max(total, 1)
+        report((fold - 1 + share) / folds, f"fold {fold} of {folds}: {stage} {done} of {total}")
+
+    return nested_cross_validation(
+        study.matrix.values,
+        study.matrix.names,
+        rows.labels,
+        rows.persons,
+        study.folds_by,
+        model,
+        folds=experiment.validation.folds,
+        seed=seed,
+        features=study.features,
+        baselines=experiment.baselines,
+        variants=variants,
+        quick=quick,
+        threads=threads,
+        evaluated=rows.evaluated,
+        monotone=monotone_features(catalogue, model, study.features),
+        progress=progress,
+    )
+
+
+def measure(study: Study, nested: NestedResult, *, seed: int) -> Performance:
+    """Measure model, ablations and baselines on the rows of the cohort."""
+    from magml.evaluation import evaluate
+
+    experiment, rows = study.definitions.experiment, study.rows
+    kept = rows.evaluated
+    return evaluate(
+        rows.labels[kept],
+        {name: risk[kept] for name, risk in nested.risks.items()},
+        groups=study.resampled_by[kept],
+        thresholds=np.asarray(experiment.net_benefit_thresholds),
+        replicates=experiment.validation.replicates,
+        seed=seed,
+    )
+
+
+def fit_final(
+    study: Study, *, seed: int, quick: bool, threads: int | None, report: Report
+) -> FittedModel:
+    """Fit the model that is shipped, on all rows."""
+    from magml.models.fit import fit_model
+
+    place = {name: position for position, name in enumerate(study.matrix.names)}
+    columns = [place[name] for name in study.features]
+    definitions, rows = study.definitions, study.rows
+
+    def progress(stage: str, done: int, total: int) -> None:
+        low, high = _STAGES[stage]
+        report((low + (high - low) * done / max(total, 1)) / 0.8, f"final model: {stage}")
+
+    return fit_model(
+        study.matrix.values[:, columns],
+        study.features,
+        rows.labels,
+        rows.persons,
+        study.folds_by,
+        definitions.model,
+        seed=seed,
+        quick=quick,
+        threads=threads,
+        evaluated=rows.evaluated,
+        monotone=monotone_features(definitions.catalogue, definitions.model, study.features),
+        progress=progress,
+    )
