@@ -125,7 +125,7 @@ def run(path: Path, options: argparse.Namespace) -> dict[str, float]:
     }
     wall: dict[str, list[float]] = {name: [] for name in ways}
     cpu: dict[str, list[float]] = {name: [] for name in ways}
-    peak = {}
+    peak: dict[str, float] = {}
     for _ in range(options.repeat):
         for name, way in ways.items():
             start, used = time.perf_counter(), time.process_time()

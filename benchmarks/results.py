@@ -172,9 +172,9 @@ LABELS = {
     "magnesium_depletion_score": "Magnesium Depletion Score + age + sex",
     "logistic": "penalised logistic regression, same features",
     "plain_xgboost": "plain XGBoost, defaults",
-    "tuned_xgboost": "single XGBoost, tuned",
-    "tuned_lightgbm": "single LightGBM, tuned",
-    "tuned_catboost": "single CatBoost, tuned",
+    "xgboost": "single XGBoost, tuned",
+    "lightgbm": "single LightGBM, tuned",
+    "catboost": "single CatBoost, tuned",
 }
 
 INTRODUCTION = """# Results on open data
@@ -188,8 +188,8 @@ the cohort; the model also trains on further prediction times of its training pe
 
 What to keep in mind:
 
-- The outcome is the first magnesium that somebody chose to measure in the next 24 hours. The figures
-  speak for people who are tested in that way.
+- The outcome is the first magnesium that somebody chose to measure in the next 24 hours. The
+  figures speak for people who are tested in that way.
 - Default parameters and the search space were chosen on PhysioNet 2012 sets a and b, with
   cross-validation over the same people. The nested figures below repeat the search inside the folds
   but not that choice, so they are slightly optimistic for PhysioNet 2012; they are not for eICU.

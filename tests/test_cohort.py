@@ -156,7 +156,7 @@ def test_impossible_values_are_no_outcome() -> None:
 
 
 def test_an_empty_cohort_says_where_it_became_empty() -> None:
-    with pytest.raises(CohortError, match="empty after '18 years or older'.*VISIT//icu.*: 1") as e:
+    with pytest.raises(CohortError, match=r"empty after '18 years or older'.*VISIT//icu.*: 1") as e:
         cohort([person(1, (8, 9, 1.0, "mg/dL"), age=10)])
     assert "What to do" in str(e.value)
     with pytest.raises(CohortError, match="VISIT//ward"):

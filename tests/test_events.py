@@ -119,8 +119,8 @@ def test_unreadable_files_are_refused_without_their_content(tmp_path: Path) -> N
     assert "Jane" not in str(caught.value)
     with pytest.raises(InputError, match="no file or folder"):
         read_events(tmp_path / "absent.parquet")
+    (tmp_path / "e.xlsx").write_bytes(b"")
     with pytest.raises(InputError, match="neither Parquet nor CSV"):
-        (tmp_path / "e.xlsx").write_bytes(b"")
         read_events(tmp_path / "e.xlsx")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no Parquet file"):

@@ -12,7 +12,7 @@ import pytest
 
 from magml.definitions import read_catalogue
 from magml.definitions.catalogue import Catalogue, Concept, Derived, DomainFile
-from magml.errors import DefinitionError, InputError, UnitError
+from magml.errors import DefinitionError, UnitError
 from magml.events import read_events, read_prediction_times
 from magml.features import FeatureMatrix, build_features, build_matrix, compile_plan
 
@@ -389,11 +389,6 @@ def test_definitions_that_cannot_be_compiled(
 ) -> None:
     with pytest.raises(DefinitionError, match=message):
         compile_plan(catalogue, names)
-
-
-def test_no_prediction_times_is_an_error() -> None:
-    with pytest.raises(InputError, match="no prediction times"):
-        matrix([row(time=T)], pd.DataFrame({"subject_id": [], "prediction_time": []}))
 
 
 def test_the_public_function_returns_a_table() -> None:

@@ -115,10 +115,12 @@ class Draw:
             return None
         if pick < 0.16:
             return t
+        # A slope over a microsecond has no digits left to compare.
+        step = timedelta(seconds=1) if concept.kind == "measurement" else MICRO
         if pick < 0.24:
-            return t - MICRO
+            return t - step
         if pick < 0.30:
-            return t + MICRO
+            return t + step
         if pick < 0.50:
             windows = [w for w in concept.features if w not in ("ever", "now")] or ["24h"]
             bound = t - timedelta(seconds=seconds(self.choose.choice(windows)))
@@ -248,7 +250,8 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("seed", range(int(os.environ.get("MAGML_ORACLE_SEEDS", "2"))))
 def test_every_feature_equals_the_oracle(seed: int) -> None:
     draw = Draw(random.Random(seed))
-    names = list(the_catalogue().by_name)
+    strange = [name for name in the_catalogue().by_name if name.startswith("microbiome.")]
+    names = [*the_catalogue().by_name, *strange * 5]
     events = [
         draw.event(name, subject)
         for name in names

@@ -29,7 +29,7 @@ def small_workspace(folder: Path, **cohort: object) -> Path:
     model["calibration"] = {"methods": ["logistic"], "folds": 2}
     experiment = yaml.safe_load((ROOT / "experiments" / "demo.yaml").read_text())
     experiment["validation"] = {"folds": 2, "replicates": 100, "seed": 5}
-    experiment["baselines"] = ["last_magnesium", "age_sex"]
+    experiment["baselines"] = ["last_magnesium", "age_sex", "logistic"]
     experiment["cohort"].update(cohort)
     for kind, name, content in (
         ("models", model["name"], model),

@@ -281,7 +281,8 @@ class Model:
     def _matrix(self, events: Any, relation: str, threads: int | None) -> FeatureMatrix:
         from magml.features import build_matrix
 
-        return build_matrix(self.plan, events, relation, threads=threads)
+        # A stray unit costs its value, not the prediction: it is left out, as training would have.
+        return build_matrix(self.plan, events, relation, threads=threads, strict=False)
 
     @contextmanager
     def _inputs(self, events: Any, at: Any) -> Iterator[tuple[Any, str]]:

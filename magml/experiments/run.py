@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from magml.errors import InputError, TrackingError
 from magml.experiments.fingerprint import data_fingerprint, library_versions
@@ -38,6 +39,8 @@ def train(
     quick: bool = False,
     seed: int | None = None,
     threads: int | None = None,
+    peers: Sequence[str] = (),
+    peer_rows: Literal["cohort", "all"] = "cohort",
     track: bool = True,
     tracking_uri: str | None = None,
     workspace: str | Path | None = None,
@@ -66,6 +69,12 @@ def train(
         Instead of the definition's.
     threads
         Number of threads; it changes no result.
+    peers
+        Other boosters to tune and compare with: ``xgboost``, ``lightgbm``, ``catboost`` (the extra
+        ``peers``). They see the same features.
+    peer_rows
+        ``cohort``: they learn from the cohort's own rows, as baselines do; ``all``: also from the
+        rows of its training offsets, as the model does.
     track
         Record the run in MLflow and register the model.
     tracking_uri
@@ -108,7 +117,13 @@ def train(
         report=part(report, 0.0, 0.06),
     )
     nested = cross_validate(
-        study, seed=seed, quick=quick, threads=threads, report=part(report, 0.06, 0.78)
+        study,
+        seed=seed,
+        quick=quick,
+        threads=threads,
+        report=part(report, 0.06, 0.78),
+        peers=peers,
+        peer_rows=peer_rows,
     )
     report(0.78, "resampling")
     performance = measure(study, nested, seed=seed)
@@ -214,10 +229,10 @@ def _contents(
 
 def _refuse_foreign(folder: Path) -> None:
     """Refuse to replace a folder that no run of magml wrote."""
-    if folder.exists() and not (folder / "bundle" / "manifest.json").is_file():
-        if not folder.is_dir() or any(folder.iterdir()):
-            raise InputError(
-                f"'{folder.name}' exists and is not a run of magml",
-                "a new folder, or an earlier run to replace",
-                "choose another --out",
-            )
+    ours = (folder / "bundle" / "manifest.json").is_file()
+    if folder.exists() and not ours and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(
+            f"'{folder.name}' exists and is not a run of magml",
+            "a new folder, or an earlier run to replace",
+            "choose another --out",
+        )

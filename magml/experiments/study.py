@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -28,8 +30,9 @@ if TYPE_CHECKING:
     from magml.models.fit import FittedModel
     from magml.models.nested import NestedResult
 
-#: Share of a fold's time by stage, as far as progress needs it.
-_STAGES = {"search": (0.0, 0.6), "calibration": (0.6, 0.75), "final": (0.75, 0.8)}
+#: Where each stage begins and ends in a fold's time, as far as progress needs it.
+_SEARCHED = {"search": (0.0, 0.6), "calibration": (0.6, 0.75), "final": (0.75, 0.8)}
+_QUICK = {"calibration": (0.0, 0.3), "final": (0.3, 0.6)}
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,14 @@ def build_study(
 
 
 def cross_validate(
-    study: Study, *, seed: int, quick: bool, threads: int | None, report: Report
+    study: Study,
+    *,
+    seed: int,
+    quick: bool,
+    threads: int | None,
+    report: Report,
+    peers: Sequence[str] = (),
+    peer_rows: Literal["cohort", "all"] = "cohort",
 ) -> NestedResult:
     """Predict every row by a model that never saw its fold, and so the baselines and ablations."""
     from magml.models.nested import nested_cross_validation
@@ -141,11 +151,20 @@ def cross_validate(
         for ablation in experiment.ablations
     }
 
+    stages = _QUICK if quick else _SEARCHED
+    shares: dict[int, float] = {}
+    lock = threading.Lock()
+
     def progress(fold: int, folds: int, stage: str, done: int, total: int) -> None:
         name, _, inner = stage.rpartition(": ")
-        low, high = _STAGES.get(inner, (0.8, 1.0))
-        share = 0.8 if name else low + (high - low) * done / max(total, 1)
-        report((fold - 1 + share) / folds, f"fold {fold} of {folds}: {stage} {done} of {total}")
+        low, high = stages.get(inner, (stages["final"][1], 1.0))
+        share = high if name else low + (high - low) * done / max(total, 1)
+        with lock:  # folds run side by side
+            shares[fold] = max(share, shares.get(fold, 0.0))
+            report(
+                sum(shares.values()) / folds,
+                f"fold {fold} of {folds}: {stage} {done} of {total}",
+            )
 
     return nested_cross_validation(
         study.matrix.values,
@@ -159,6 +178,8 @@ def cross_validate(
         features=study.features,
         baselines=experiment.baselines,
         variants=variants,
+        peers=peers,
+        peer_rows=peer_rows,
         quick=quick,
         threads=threads,
         evaluated=rows.evaluated,
@@ -192,10 +213,12 @@ def fit_final(
     place = {name: position for position, name in enumerate(study.matrix.names)}
     columns = [place[name] for name in study.features]
     definitions, rows = study.definitions, study.rows
+    stages = _QUICK if quick else _SEARCHED
 
     def progress(stage: str, done: int, total: int) -> None:
-        low, high = _STAGES[stage]
-        report((low + (high - low) * done / max(total, 1)) / 0.8, f"final model: {stage}")
+        low, high = stages[stage]
+        share = low + (high - low) * done / max(total, 1)
+        report(share / stages["final"][1], f"final model: {stage}")
 
     return fit_model(
         study.matrix.values[:, columns],

@@ -199,13 +199,13 @@ class _Run:
 
     def _columns(self, block: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return the plan's columns of a block, derived features included."""
-        columns = {name: block[:, k] for k, name in enumerate(self.where.names)}
+        columns = dict(zip(self.where.names, block, strict=True))
         for item in self.plan.derived:
             columns[item.name] = apply_formula(item.formula, item.inputs, columns)
-        out = np.empty((len(block), len(self.plan.features)), dtype=np.float32)
+        out = np.empty((len(self.plan.features), block.shape[1]), dtype=np.float32)
         for k, name in enumerate(self.plan.features):
-            out[:, k] = columns[name]
-        return out
+            out[k] = columns[name]
+        return out.T
 
     def finish_untouched(self) -> None:
         """Fill the rows of people without any mapped event."""

@@ -27,7 +27,7 @@ Long = Mapping[str, NDArray]
 class Layout:
     """Where the statistics of a plan go in a block, worked out once for a plan.
 
-    `columns[statistic][concept, place]` is a column of the block, or -1; `static[concept]` is
+    `columns[statistic][place, concept]` is a column of the block, or -1; `static[concept]` is
     the bin of its static rows, and the place of its whole history.
     """
 
@@ -49,7 +49,7 @@ def layout(plan: Plan) -> Layout:
     for concept_id, concept in enumerate(plan.concepts):
         for name, statistic, window in concept.columns:
             if statistic not in columns:
-                columns[statistic] = np.full((len(plan.concepts), bins), -1, dtype=np.int32)
+                columns[statistic] = np.full((bins, len(plan.concepts)), -1, dtype=np.int32)
             whole = window == len(concept.windows)
             if concept.exposure:
                 length = None if whole else concept.windows[window]
@@ -57,7 +57,7 @@ def layout(plan: Plan) -> Layout:
             else:
                 # The whole history also takes in the static rows, in the bin after it.
                 place = window + 1 if whole else window
-            columns[statistic][concept_id, place] = len(names)
+            columns[statistic][place, concept_id] = len(names)
             names.append(name)
             defaults.append(0.0 if statistic in ZERO_WHEN_ABSENT else np.nan)
     static = np.array([len(c.windows) + 1 for c in plan.concepts], dtype=np.int32)
@@ -65,8 +65,8 @@ def layout(plan: Plan) -> Layout:
 
 
 def new_block(where: Layout, rows: int) -> NDArray[np.float64]:
-    """Return a block of `rows` rows for which nothing is recorded, float64 [rows, features]."""
-    return np.tile(where.defaults, (rows, 1))
+    """Return a block of `rows` rows for which nothing is recorded, float64 [features, rows]."""
+    return np.repeat(where.defaults[:, None], rows, axis=1)
 
 
 def fill_points(
@@ -77,7 +77,7 @@ def fill_points(
     Parameters
     ----------
     block
-        float64 [rows, features], changed in place.
+        float64 [features, rows], changed in place.
     long
         Columns of the query ``points``, with ``row_id`` as a position in the block.
     t_us
@@ -85,16 +85,16 @@ def fill_points(
     """
     if len(long["row_id"]) == 0:
         return
-    rows, concepts, cell = _pairs(long, len(block))
+    rows, concepts, cell = _pairs(long, block.shape[1])
     bins = long["bin"]
-    size = (len(rows), where.bins)
+    size = (where.bins, len(rows))
     n = np.zeros(size)
-    n[cell, bins] = long["n"]
-    seen = np.cumsum(n, axis=1)
+    n[bins, cell] = long["n"]
+    seen = np.cumsum(n, axis=0)
 
     def spread(name: str, empty: float) -> NDArray[np.float64]:
         dense = np.full(size, empty)
-        dense[cell, bins] = long[name]
+        dense[bins, cell] = long[name]
         return dense
 
     def write(statistic: str, values: NDArray[np.float64]) -> None:
@@ -107,15 +107,15 @@ def fill_points(
     if "present" in wanted:
         write("present", (seen > 0).astype(np.float64))
     if "min" in wanted:
-        write("min", _nan(np.minimum.accumulate(spread("least", np.inf), axis=1), missing))
+        write("min", _nan(np.minimum.accumulate(spread("least", np.inf), axis=0), missing))
     if "max" in wanted:
-        write("max", _nan(np.maximum.accumulate(spread("most", -np.inf), axis=1), missing))
+        write("max", _nan(np.maximum.accumulate(spread("most", -np.inf), axis=0), missing))
     if "last" in wanted:
         write("last", _newest(spread("last", np.nan)))
     if "first" in wanted:
         write("first", _oldest(spread("first", np.nan), n > 0))
     if wanted.keys() & {"sum", "mean"}:
-        total = np.cumsum(spread("total", 0.0), axis=1)
+        total = np.cumsum(spread("total", 0.0), axis=0)
         if "sum" in wanted:
             write("sum", _nan(total, missing))
         if "mean" in wanted:
@@ -126,17 +126,17 @@ def fill_points(
         write("sd", np.sqrt(_divide(second, seen - 1)))
     if "slope" in wanted:
         dated = n.copy()
-        dated[np.arange(len(n)), where.static[concepts]] = 0
+        dated[where.static[concepts], np.arange(len(rows))] = 0
         offset, mean = spread("offset", np.nan), _divide(spread("total", 0.0), n)
         across = _merged(dated, offset, mean, dated * spread("covariance", 0.0))
         along = _merged(dated, offset, offset, dated * spread("offset_variance", 0.0))
-        several = np.cumsum(dated, axis=1) >= 2
+        several = np.cumsum(dated, axis=0) >= 2
         write("slope", _nan(_divide(across, along) * _PER_DAY, ~several))
     if wanted.keys() & {"hours_since", "days_since", "years"}:
         newest = np.full(size, STATIC, dtype=np.int64)
-        newest[cell, bins] = long["newest_us"]
-        newest = np.maximum.accumulate(newest, axis=1)
-        since = _nan((t_us[rows][:, None] - newest).astype(np.float64), newest == STATIC)
+        newest[bins, cell] = long["newest_us"]
+        newest = np.maximum.accumulate(newest, axis=0)
+        since = _nan((t_us[rows] - newest).astype(np.float64), newest == STATIC)
         for statistic, unit in (
             ("hours_since", MICROSECONDS_PER_HOUR),
             ("days_since", _PER_DAY),
@@ -167,13 +167,13 @@ def fill_exposures(
         ("hours_since_stop", stopped),
     ):
         if statistic in where.columns:
-            table = where.columns[statistic][:, -1:]
-            _write(block, table, rows, concepts, values[:, None])
+            table = where.columns[statistic][-1:]
+            _write(block, table, rows, concepts, values[None])
     if "days" in where.columns:
-        covered = np.zeros((len(rows), where.bins))
+        covered = np.zeros((where.bins, len(rows)))
         for k in range(windows):
-            covered[:, k] = long[f"covered_us_{k}"]
-        covered[:, -1] = long["covered_us"]
+            covered[k] = long[f"covered_us_{k}"]
+        covered[-1] = long["covered_us"]
         _write(block, where.columns["days"], rows, concepts, covered / _PER_DAY)
 
 
@@ -198,12 +198,12 @@ def _write(
     concepts: NDArray,
     values: NDArray[np.float64],
 ) -> None:
-    """Write values [pairs, windows] where the table has a column for them."""
-    for window in range(table.shape[1]):
-        column = table[concepts, window]
+    """Write values [places, pairs] where the table has a column for them."""
+    for place, own in zip(table, values, strict=True):
+        column = place[concepts]
         chosen = np.flatnonzero(column >= 0)
         if len(chosen):
-            block[rows[chosen], column[chosen]] = values[chosen, window]
+            block[column[chosen], rows[chosen]] = own[chosen]
 
 
 def _nan(values: NDArray[np.float64], missing: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -222,16 +222,16 @@ def _divide(
 def _newest(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Carry the value of the newest bin that has one to every older bin."""
     result = values.copy()
-    for k in range(1, values.shape[1]):
-        result[:, k] = np.where(np.isnan(result[:, k - 1]), values[:, k], result[:, k - 1])
+    for k in range(1, len(values)):
+        result[k] = np.where(np.isnan(result[k - 1]), values[k], result[k - 1])
     return result
 
 
 def _oldest(values: NDArray[np.float64], some: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Take the value of the oldest bin so far that has one."""
     result = values.copy()
-    for k in range(1, values.shape[1]):
-        result[:, k] = np.where(some[:, k], values[:, k], result[:, k - 1])
+    for k in range(1, len(values)):
+        result[k] = np.where(some[k], values[k], result[k - 1])
     return result
 
 
@@ -246,13 +246,13 @@ def _merged(
     `x` and `y` are the bins' means, NaN where a bin is empty; `second` its sum of products.
     """
     result = second.copy()
-    count, mean_x, mean_y = n[:, 0].copy(), _zero(x[:, 0]), _zero(y[:, 0])
-    for k in range(1, n.shape[1]):
-        more = n[:, k]
+    count, mean_x, mean_y = n[0].copy(), _zero(x[0]), _zero(y[0])
+    for k in range(1, len(n)):
+        more = n[k]
         both = count + more
         share = np.divide(more, both, out=np.zeros_like(both), where=both > 0)
-        delta_x, delta_y = _zero(x[:, k]) - mean_x, _zero(y[:, k]) - mean_y
-        result[:, k] = result[:, k - 1] + second[:, k] + delta_x * delta_y * count * share
+        delta_x, delta_y = _zero(x[k]) - mean_x, _zero(y[k]) - mean_y
+        result[k] = result[k - 1] + second[k] + delta_x * delta_y * count * share
         mean_x, mean_y = mean_x + delta_x * share, mean_y + delta_y * share
         count = both
     return result

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,7 +23,7 @@ from magml.models.splits import spread_folds
 
 #: Name of the model itself among the risks.
 MODEL = "model"
-#: Called with fold (from 1), folds, stage, steps done and steps.
+#: Called with fold (from 1), folds, stage, steps done and steps, from several threads.
 NestedProgress = Callable[[int, int, str, int, int], None]
 
 
@@ -132,7 +134,8 @@ def nested_cross_validation(
         ``cohort``: peers learn from the cohort's own rows, as baselines do; ``all``: from all
         training rows, as the model does.
     progress
-        Called with fold (from 1), folds, stage, steps done and steps.
+        Called with fold (from 1), folds, stage, steps done and steps; folds run side by side, so
+        calls of several folds are mixed and come from several threads.
 
     Returns
     -------
@@ -182,81 +185,167 @@ def nested_cross_validation(
     fold = spread_folds(outcome, group, cohort, folds, derive_seed(seed, "outer"), strict=True)
     fold = np.where(cohort, fold, -1)
     side = _sides(fold, group, folds)
+    workers = max(1, min(folds, threads if threads is not None else os.cpu_count() or 1))
+    setting = _Setting(
+        matrix=matrix,
+        names=tuple(names),
+        outcome=outcome,
+        person=person,
+        group=group,
+        weight=weight,
+        cohort=cohort,
+        definition=definition,
+        columns=columns,
+        baselines=tuple(baselines),
+        peers=tuple(peers),
+        peer_trials=peer_trials,
+        peer_rows=peer_rows,
+        quick=quick,
+        # Folds run side by side and so do a fold's members: the last fold is not left alone with
+        # one thread. Every booster has one thread, so more of them than processors do no harm.
+        threads=threads or os.cpu_count() or 1,
+        monotone=monotone,
+        seed=seed,
+    )
+
+    def work(number: int) -> _FoldResult:
+        report = _of_fold(progress, number + 1, folds)
+        return _fit_fold(setting, number, side[number], fold == number, report)
+
+    from threadpoolctl import threadpool_limits
+
+    # One thread for linear algebra: its sums depend on the number of threads, and folds running
+    # side by side already use the processors.
+    with (
+        threadpool_limits(1, user_api="blas"),
+        ThreadPoolExecutor(workers, thread_name_prefix="magml-folds") as pool,
+    ):
+        results = list(pool.map(work, range(folds)))
+
     risks = {name: np.full(len(outcome), np.nan) for name in every}
     low, high = np.full(len(outcome), np.nan), np.full(len(outcome), np.nan)
     lacking: dict[str, str] = {}
-    done: list[Fold] = []
-    for number in range(folds):
-        train, test = side[number], fold == number
-        own = train & cohort
-        report = _of_fold(progress, number + 1, folds)
-        estimator: Estimator | None = None
-        for name, allowed in columns.items():
-            place = np.array([p for p, n in enumerate(names) if n in set(allowed)])
-            used = [names[p] for p in place]
-            model = fit_model(
-                matrix[np.ix_(train, place)],
-                used,
-                outcome[train],
-                person[train],
-                group[train],
-                definition,
-                seed=derive_seed(seed, "fold", number, name),
-                quick=quick,
-                threads=threads,
-                weights=None if weight is None else weight[train],
-                evaluated=cohort[train],
-                monotone=monotone,
-                estimator=estimator,
-                progress=_named(report, name),
-            )
-            new = matrix[np.ix_(test, place)]
-            risks[name][test] = model.risk(new, used)
-            if name == MODEL:
-                estimator, first = model.estimator, model
-                low[test], high[test] = model.risk_range(new, used)
-        notes: dict[str, str] = {}
-        for step, name in enumerate((*baselines, *peers)):
-            rows = train if name in peers and peer_rows == "all" else train & cohort
-            fitted = _comparison(
-                name,
-                matrix[rows],
-                outcome[rows],
-                names,
-                group[rows],
-                derive_seed(seed, "fold", number, name),
-                weights=None if weight is None else weight[rows],
-                features=columns[MODEL],
-                calibration=definition.calibration,
-                threads=threads,
-                evaluated=cohort[rows],
-                trials=peer_trials,
-            )
-            if isinstance(fitted, NotComputable):
-                lacking[name] = fitted.reason
-            else:
-                risks[name][test] = fitted.risk(matrix[test])
-                notes[name] = fitted.note
-            if report is not None:
-                report("baselines", step + 1, len(baselines) + len(peers))
-        done.append(
-            Fold(
-                number=number,
-                train=int(own.sum()),
-                test=int(test.sum()),
-                train_cases=int(outcome[own].sum()),
-                test_cases=int(outcome[test].sum()),
-                features=first.features,
-                estimator=first.estimator,
-                calibrator=first.calibrator,
-                trials=first.trials,
-                notes=notes,
-            )
-        )
+    for number, result in enumerate(results):
+        test = fold == number
+        low[test], high[test] = result.low, result.high
+        for name, risk in result.risks.items():
+            risks[name][test] = risk
+        lacking.update(result.lacking)
     for name in lacking:
         # A baseline that one fold lacks is not compared at all: its rows would be others.
         del risks[name]
-    return NestedResult(fold, risks, low, high, lacking, tuple(done))
+    return NestedResult(fold, risks, low, high, lacking, tuple(result.fold for result in results))
+
+
+@dataclass(frozen=True, eq=False)
+class _Setting:
+    """What all folds share."""
+
+    matrix: NDArray[np.float32]
+    names: tuple[str, ...]
+    outcome: NDArray[Any]
+    person: NDArray[Any]
+    group: NDArray[Any]
+    weight: NDArray[np.float64] | None
+    cohort: NDArray[np.bool_]
+    definition: ModelDefinition
+    columns: dict[str, Sequence[str]]
+    baselines: tuple[str, ...]
+    peers: tuple[str, ...]
+    peer_trials: int
+    peer_rows: str
+    quick: bool
+    threads: int
+    monotone: Mapping[str, int] | None
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class _FoldResult:
+    """What one fold gives: its record, and risks of its rows by name."""
+
+    fold: Fold
+    risks: dict[str, NDArray[np.float64]]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    lacking: dict[str, str]
+
+
+def _fit_fold(
+    setting: _Setting,
+    number: int,
+    train: NDArray[np.bool_],
+    test: NDArray[np.bool_],
+    report: Callable[[str, int, int], None] | None,
+) -> _FoldResult:
+    """Fit everything on a fold's training rows and predict its test rows."""
+    matrix, outcome, weight = setting.matrix, setting.outcome, setting.weight
+    own = train & setting.cohort
+    risks: dict[str, NDArray[np.float64]] = {}
+    estimator: Estimator | None = None
+    for name, allowed in setting.columns.items():
+        place = np.array([p for p, n in enumerate(setting.names) if n in set(allowed)])
+        used = [setting.names[p] for p in place]
+        model = fit_model(
+            matrix[np.ix_(train, place)],
+            used,
+            outcome[train],
+            setting.person[train],
+            setting.group[train],
+            setting.definition,
+            seed=derive_seed(setting.seed, "fold", number, name),
+            quick=setting.quick,
+            threads=setting.threads,
+            weights=None if weight is None else weight[train],
+            evaluated=setting.cohort[train],
+            monotone=setting.monotone,
+            estimator=estimator,
+            progress=_named(report, name),
+        )
+        new = matrix[np.ix_(test, place)]
+        risks[name] = model.risk(new, used)
+        if name == MODEL:
+            estimator, first = model.estimator, model
+            low, high = model.risk_range(new, used)
+    notes: dict[str, str] = {}
+    lacking: dict[str, str] = {}
+    compared = (*setting.baselines, *setting.peers)
+    for step, name in enumerate(compared):
+        rows = train if name in setting.peers and setting.peer_rows == "all" else own
+        fitted = _comparison(
+            name,
+            matrix[rows],
+            outcome[rows],
+            setting.names,
+            setting.group[rows],
+            derive_seed(setting.seed, "fold", number, name),
+            weights=None if weight is None else weight[rows],
+            features=setting.columns[MODEL],
+            calibration=setting.definition.calibration,
+            threads=setting.threads,
+            evaluated=setting.cohort[rows],
+            trials=setting.peer_trials,
+        )
+        if isinstance(fitted, NotComputable):
+            lacking[name] = fitted.reason
+        else:
+            risks[name] = fitted.risk(matrix[test])
+            notes[name] = fitted.note
+        if report is not None:
+            report("baselines", step + 1, len(compared))
+    record = Fold(
+        number=number,
+        train=int(own.sum()),
+        test=int(test.sum()),
+        train_cases=int(outcome[own].sum()),
+        test_cases=int(outcome[test].sum()),
+        features=first.features,
+        estimator=first.estimator,
+        calibrator=first.calibrator,
+        trials=first.trials,
+        notes=notes,
+    )
+    return _FoldResult(record, risks, low, high, lacking)
 
 
 def _comparison(
