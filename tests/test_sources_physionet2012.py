@@ -251,3 +251,19 @@ def test_the_raw_archive_equals_the_parquet(shared_data: Path) -> None:
         sample.connection.execute(query.format(sample.relation, listed)).fetchall()
         == whole.connection.execute(query.format(whole.relation, listed)).fetchall()
     )
+
+
+def test_one_parquet_file_under_another_name_is_enough(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = {
+        "RecordID": [7, 7, 7],
+        "time": ["00:00", "00:00", "01:30"],
+        "param": ["Age", "ICUType", "Mg"],
+        "value": [60.0, 2.0, 1.9],
+    }
+    pq.write_table(pa.table(rows), tmp_path / "stays.parquet")
+    expected = open_source("physionet2012", tmp_path / "stays.parquet").to_arrow()
+    assert open_source("physionet2012", tmp_path).to_arrow() == expected
+    assert expected["code"].to_pylist().count("LAB//Mg") == 1

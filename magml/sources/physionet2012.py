@@ -180,6 +180,9 @@ def _bring(path: Path, connection: duckdb.DuckDBPyConnection) -> tuple[str, tupl
         texts = sorted(file for file in path.rglob("*.txt") if file.stem.isdigit())
         if texts:
             return _text_files(path, texts, connection, raw)
+        tables = sorted(path.glob("*.parquet"))
+        if len(tables) == 1:  # records under another name
+            return _parquet(tables[0], connection, raw)
         archives = tuple(sorted(file for file in path.iterdir() if is_archive(file)))
         if archives:
             read_archive(archives, connection, raw)
