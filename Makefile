@@ -1,6 +1,6 @@
 # Two commands set everything up: `make demo` runs the main job, `make test` passes the tests.
 # Both make a virtual environment in .venv first; set PYTHON for another Python 3.11 or newer.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= demo-output
@@ -18,7 +18,8 @@ help:
 	@echo "make bench    run the benchmarks"
 
 $(STAMP): pyproject.toml
-	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "$(PYTHON) not found: install Python 3.11 or newer, or set PYTHON=..."; exit 1; }
+	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "Python not found: install Python 3.11 or newer, or set PYTHON=..."; exit 1; }
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "$(PYTHON) is older than Python 3.11: install a newer one, or set PYTHON=..."; exit 1; }
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $(STAMP)
