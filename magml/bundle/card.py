@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from magml.bundle.write import TrainingSummary
+    from magml.bundle.training import TrainingSummary
     from magml.definitions import Catalogue, ModelDefinition
 
 #: Metrics by which a model is said to beat a baseline or not: title, and whether more is better.

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magml.bundle.card import card_markdown
 from magml.bundle.manifest import MANIFEST, write_manifest
+from magml.bundle.training import TrainingSummary
 from magml.definitions.read import definition_hash
 from magml.errors import BundleError
 from magml.files import atomic_directory
@@ -21,45 +22,6 @@ if TYPE_CHECKING:
     from magml.features import Plan
     from magml.models.bag import Bag
     from magml.models.calibration import Calibrator
-
-
-@dataclass(frozen=True)
-class TrainingSummary:
-    """What a model was learned from, in numbers that hold no patient, path, clock or run id.
-
-    Attributes
-    ----------
-    experiment
-        The experiment's definition as plain values.
-    n, events, groups
-        Rows trained on, rows with the outcome, and people.
-    attrition
-        Steps of the cohort with their counts, as plain values.
-    performance
-        Tables of the outer folds (`magml.evaluation.Performance.to_dict`); empty if none were run.
-    estimator
-        Hyper-parameters of the final model, as plain values.
-    seeds
-        Seeds by what they were used for.
-    versions
-        Versions of the libraries that shaped the result.
-    data
-        Fingerprint of the input: layout, counts and hashes.
-    notes
-        Remarks of the run, in words.
-    """
-
-    experiment: Mapping[str, Any]
-    n: int
-    events: int
-    groups: int
-    attrition: tuple[Mapping[str, Any], ...] = ()
-    performance: Mapping[str, Any] = field(default_factory=dict)
-    estimator: Mapping[str, Any] = field(default_factory=dict)
-    seeds: Mapping[str, int] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
-    data: Mapping[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
