@@ -13,7 +13,7 @@ from magml.models.splits import inner_folds
 
 Margin = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 #: Inverse strengths of the L2 penalty that are tried, the strongest penalty first.
-STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.1)
+STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
 
 
 @dataclass(frozen=True, eq=False)
