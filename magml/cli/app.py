@@ -22,7 +22,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Predict hypomagnesemia and low body magnesium status, and explain every prediction.",
 )
 
 EventsOption = Annotated[
@@ -48,6 +47,25 @@ ThreadsOption = Annotated[
 SourceIdOption = Annotated[
     bool, typer.Option("--source-ids", help="Add the source's own ids to the output.")
 ]
+
+
+def _version(wanted: bool) -> None:
+    """Print the version and leave."""
+    if wanted:
+        import magml
+
+        typer.echo(magml.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Predict hypomagnesemia and low body magnesium status, and explain every prediction."""
 
 
 @app.command()
@@ -232,7 +250,7 @@ def _print(result: dict[str, Any], text: str, as_json: bool) -> None:
 def main() -> None:
     """Run the command line; errors of use leave as one message and status 2."""
     try:
-        status = app(standalone_mode=False)
+        status = app(prog_name="magml", standalone_mode=False)
     except MagmlError as error:
         _fail(str(error), sys.argv)
     except typer.Abort:
