@@ -256,6 +256,9 @@ def main() -> None:
     except typer.Abort:
         raise SystemExit(130) from None
     except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(error.format_message())  # type: ignore[attr-defined]
+            raise SystemExit(0) from None
         if hasattr(error, "format_message"):  # a wrong option or argument, as typer saw it
             _fail(error.format_message(), sys.argv)
         if os.environ.get("MAGML_DEBUG"):
