@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from magml.clock import seconds
+
 if TYPE_CHECKING:
     from magml.bundle.training import TrainingSummary
     from magml.definitions import Catalogue, ModelDefinition
@@ -24,6 +26,7 @@ _SHOWN = {
     "calibration_slope": "Calibration slope",
     "ici": "Integrated calibration index",
 }
+_SELECT = {"first": "the first", "each": "each", "last": "the last", "random": "one random"}
 #: Below these, the card says that figures are uncertain.
 _FEW_CASES = 200
 _FEW_GROUPS = 20
@@ -118,7 +121,7 @@ def card_markdown(card: Mapping[str, Any]) -> str:
     parts += [
         "## Outcome",
         f"{card['outcome_label']} below {limits} ({_selected(outcome['select'])} within "
-        f"{outcome['time_at_risk']} after the prediction time), compared in the unit reported.",
+        f"{outcome['time_at_risk']} after {_beginning(outcome)}), compared in the unit reported.",
     ]
     if card["add_on"]:
         parts.append(
@@ -237,6 +240,12 @@ def _selected(select: str) -> str:
     return {"first": "the first value", "any": "any value", "lowest": "the lowest value"}[select]
 
 
+def _beginning(outcome: Mapping[str, Any]) -> str:
+    """Return in words when the time at risk begins."""
+    gap = outcome.get("gap", "0h")
+    return "the prediction time" if seconds(gap) == 0 else f"a gap of {gap}"
+
+
 def _learned(card: Mapping[str, Any]) -> str:
     """Return the cohort in one paragraph."""
     share = f"{card['events'] / card['n']:.1%}" if card["n"] else "no"
@@ -255,9 +264,30 @@ def _learned(card: Mapping[str, Any]) -> str:
     return text + (
         f" Experiment `{card['experiment']}`, source `{card['source']}`: prediction "
         f"{cohort['offset']} after {' or '.join(f'`{code}`' for code in cohort['anchor'])} "
-        f"({'each' if cohort['select'] == 'each' else 'the first'} of a person), {measured}, "
-        f"age {cohort['minimum_age']:g} and over."
+        f"({_SELECT[cohort['select']]} of a person{_repeated(cohort)}), {measured}, "
+        f"age {cohort['minimum_age']:g} and over." + _conditions(cohort)
     )
+
+
+def _repeated(cohort: Mapping[str, Any]) -> str:
+    """Return in words how prediction times follow each other."""
+    every = f", every {cohort['every']} from then on" if cohort.get("every") else ""
+    eligible = cohort.get("select_among") == "eligible" and cohort["select"] != "each"
+    return every + (", chosen among those eligible" if eligible else "")
+
+
+def _conditions(cohort: Mapping[str, Any]) -> str:
+    """Return in words what else a cohort demands, and what it counts."""
+    found = ""
+    if cohort.get("observed_before"):
+        found += f" Records reach back {cohort['observed_before']} or more."
+    if cohort.get("washout"):
+        found += f" No low value known in the {cohort['washout']} before."
+    if cohort.get("competing_events"):
+        ends = " and end the time at risk" if cohort.get("competing_rule") == "end" else ""
+        events = " and ".join(cohort["competing_events"])
+        found += f" Competing events ({events}) are counted, not labelled{ends}."
+    return found
 
 
 def _performance_words(card: Mapping[str, Any]) -> str:

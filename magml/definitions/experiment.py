@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from magml.clock import checked
+from magml.clock import checked, seconds
 from magml.definitions.catalogue import Domain, Frozen
 
 BaselineName = Literal[
@@ -16,6 +17,10 @@ BaselineName = Literal[
     "logistic",
     "plain_xgboost",
 ]
+
+#: The anchor that lasts from a person's first dated record to the last.
+RECORDS = "RECORDS"
+_SHORTEST_INTERVAL = 3600
 
 
 class SourceChoice(Frozen):
@@ -28,45 +33,105 @@ class SourceChoice(Frozen):
 class Cohort(Frozen):
     """Who gets a prediction, and when.
 
-    `anchor` is a code whose start is the anchor; the prediction time is `offset` after it.
+    `anchor` names codes (``VISIT//inpatient``), concepts of the catalogue (``lab.potassium``,
+    ``medication.loop_diuretic``) or ``RECORDS``, which lasts from a person's first record to the
+    last. The prediction time is `offset` after the anchor: after its start, or with
+    ``anchor_at: known`` after the moment at which it was known. With `every`, prediction times
+    follow each other until the anchor ends. `while_open` demands that the anchor has not ended.
+
+    `select` keeps the first, the last, a random (by `seed`) or each prediction time of a person:
+    among all (``select_among: anchors``), or among those that fulfil every other condition
+    (``eligible``).
+
     `measured_before`: whether the outcome's analyte was known before the prediction time
-    (`none`: nobody measured; `some`: only people measured; `any`: both).
+    (`none`: nobody measured; `some`: only people measured; `any`: both). `observed_before` is how
+    long the records must reach back, `washout` how long there was no known value beyond the
+    outcome's threshold. `gap` and `time_at_risk` take the place of the model's.
+
+    `competing_events` end what can be observed: ``death``, and ``discharge`` from all visits that
+    are open at the prediction time. People in whom one comes before any measurement are counted
+    and not labelled; with ``competing_rule: end`` it also ends the time at risk.
 
     `training_offsets` are further prediction times of the same people, under the same rules, that
     only train the boosters (landmarking; van Houwelingen, Scand J Stat 2007;34:70-85). Nothing is
     searched, calibrated or evaluated on them, and a fold keeps all times of a person together.
     """
 
-    anchor: tuple[str, ...]
+    anchor: tuple[str, ...] = Field(min_length=1)
+    anchor_at: Literal["start", "known"] = "start"
     offset: str
+    every: str | None = None
+    while_open: bool = True
     training_offsets: tuple[str, ...] = ()
-    select: Literal["first", "each"] = "first"
+    select: Literal["first", "each", "last", "random"] = "first"
+    select_among: Literal["anchors", "eligible"] = "anchors"
+    seed: int = 20260324
     measured_before: Literal["none", "some", "any"] = "any"
+    observed_before: str | None = None
+    washout: str | None = None
+    gap: str | None = None
+    time_at_risk: str | None = None
+    competing_events: tuple[Literal["death", "discharge"], ...] = ()
+    competing_rule: Literal["count", "end"] = "count"
     minimum_age: float = 18.0
     exclude_pending: bool = True
 
-    @field_validator("offset")
+    @field_validator("offset", "observed_before", "washout", "gap", "time_at_risk")
     @classmethod
-    def _duration(cls, value: str) -> str:
-        return checked(value)
+    def _duration(cls, value: str | None) -> str | None:
+        return None if value is None else checked(value)
+
+    @field_validator("every")
+    @classmethod
+    def _interval(cls, value: str | None) -> str | None:
+        if value is not None and seconds(checked(value)) < _SHORTEST_INTERVAL:
+            raise ValueError(f"{value!r} between prediction times; expected at least 1h")
+        return value
 
     @field_validator("training_offsets")
     @classmethod
     def _durations(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(checked(offset) for offset in value)
 
+    @model_validator(mode="after")
+    def _fits(self) -> Cohort:
+        if self.competing_rule == "end" and not self.competing_events:
+            raise ValueError("competing_rule: end needs competing_events")
+        if RECORDS in self.anchor and len(self.anchor) > 1:
+            raise ValueError(f"the anchor {RECORDS} stands alone")
+        return self
+
 
 class Validation(Frozen):
-    """How performance is estimated: grouped, nested cross-validation with a bootstrap.
+    """How performance is estimated, always on people whom nothing fitted has seen.
 
-    `groups` names what folds and the bootstrap keep together: people, or sites. A fold never
-    shares a person either way.
+    `groups` names what folds and the bootstrap keep together: people (``subject``) or sites
+    (``site``, in `folds` folds; ``leave_one_site_out``, one fold a site). ``time`` holds out what
+    came last instead of folds: people first seen before `train_before` (or before the moment that
+    leaves the latest `test_share` of prediction times) train, and the others test. A person is
+    never on both sides.
     """
 
-    groups: Literal["subject", "site"] = "subject"
+    groups: Literal["subject", "site", "leave_one_site_out", "time"] = "subject"
     folds: int = Field(default=5, ge=2)
+    train_before: dt.datetime | None = None
+    test_share: float = Field(default=0.3, gt=0, lt=1)
     replicates: int = Field(default=1000, ge=100)
     seed: int = 20260324
+
+    @property
+    def by_site(self) -> bool:
+        """Whether folds are made of sites."""
+        return self.groups in ("site", "leave_one_site_out")
+
+    @model_validator(mode="after")
+    def _only_time(self) -> Validation:
+        if self.train_before is not None:
+            if self.groups != "time":
+                raise ValueError("train_before belongs to groups: time")
+            if self.train_before.tzinfo is not None:
+                raise ValueError("train_before has no time zone: it is in the source's")
+        return self
 
 
 class Ablation(Frozen):

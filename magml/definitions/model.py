@@ -16,15 +16,17 @@ class SerumOutcome(Frozen):
 
     `threshold` is a set of equivalents, one for each unit, compared with the value in the unit
     in which it was reported: 1.7 mg/dL is not below 1.7 mg/dL, whatever a conversion rounds to.
+    The time at risk begins `gap` after the prediction time; what is drawn in the gap is no outcome.
     """
 
     kind: Literal["serum_below"]
     concept: str
     threshold: dict[str, float]
     time_at_risk: str
+    gap: str = "0h"
     select: Literal["first", "any", "lowest"] = "first"
 
-    @field_validator("time_at_risk")
+    @field_validator("time_at_risk", "gap")
     @classmethod
     def _duration(cls, value: str) -> str:
         return checked(value)

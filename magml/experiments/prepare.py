@@ -73,16 +73,16 @@ def cohort_rows(
         has one class, or there are fewer cases than the experiment demands.
     """
     specimens = find_specimens(events, catalogue, model.outcome.concept)
-    table = build_cohort(events, definition.cohort, specimens, model.outcome)
+    table = build_cohort(events, definition.cohort, specimens, model.outcome, catalogue=catalogue)
     check_times(events, table.relation)
     notes = (*_notes(specimens, table, catalogue), *events.notes)
-    relation = _with_training_rows(definition.cohort, model, specimens, table)
+    relation = _with_training_rows(definition.cohort, model, specimens, table, catalogue)
     frame = events.connection.execute(f"SELECT * FROM {relation} ORDER BY row_id").df()
     evaluated = frame["evaluated"].to_numpy(dtype=bool)
     labels = frame["boolean_value"].to_numpy(dtype="int8")
     check_outcome(labels[evaluated], definition.minimum_cases)
     sites = frame["site"].to_numpy(dtype=object) if frame["site"].notna().any() else None
-    if definition.validation.groups == "site" and (sites is None or frame["site"].isna().any()):
+    if definition.validation.by_site and (sites is None or frame["site"].isna().any()):
         missing = len(frame) if sites is None else int(frame["site"].isna().sum())
         raise CohortError(
             f"{missing} of {len(frame)} prediction times have no site",
@@ -94,7 +94,11 @@ def cohort_rows(
 
 
 def _with_training_rows(
-    cohort: Cohort, model: ModelDefinition, specimens: Specimens, table: CohortTable
+    cohort: Cohort,
+    model: ModelDefinition,
+    specimens: Specimens,
+    table: CohortTable,
+    catalogue: Catalogue,
 ) -> str:
     """Return a relation of the cohort's rows and those of its training offsets, marked."""
     connection, relation = table.events.connection, f"{table.relation}_rows"
@@ -105,6 +109,7 @@ def _with_training_rows(
             cohort,
             specimens,
             model.outcome,
+            catalogue=catalogue,
             offset=offset,
             relation=f"{table.relation}_training_{number}",
         )

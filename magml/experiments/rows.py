@@ -35,6 +35,13 @@ def experiment_rows(experiment: Path, data: Path, model: Model) -> CohortTable:
         )
     events = open_data(definition, data)
     specimens = find_specimens(events, model.catalogue, model.definition.outcome.concept)
-    cohort = build_cohort(events, definition.cohort, specimens, None)
+    cohort = build_cohort(
+        events,
+        definition.cohort,
+        specimens,
+        model.definition.outcome,
+        label=False,
+        catalogue=model.catalogue,
+    )
     check_times(events, cohort.relation)
     return cohort

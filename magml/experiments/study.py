@@ -94,7 +94,21 @@ def read_definitions(
             "name an experiment, or add --events and --labels",
         )
     experiment = read_experiment(definition, workspace)
-    return Definitions(experiment, read_model(experiment.model, workspace), catalogue)
+    model = at_risk(read_model(experiment.model, workspace), experiment.cohort)
+    return Definitions(experiment, model, catalogue)
+
+
+def at_risk(model: ModelDefinition, cohort: Cohort) -> ModelDefinition:
+    """Return the model with the cohort's gap and time at risk, where it states them.
+
+    The bundle holds the model as it was trained, so that its card speaks of that time at risk.
+    """
+    stated = {
+        key: value for key in ("gap", "time_at_risk") if (value := getattr(cohort, key)) is not None
+    }
+    if not stated:
+        return model
+    return model.model_copy(update={"outcome": model.outcome.model_copy(update=stated)})
 
 
 def build_study(

@@ -50,20 +50,24 @@ def _compare(outcome: SerumOutcome, specimens: Specimens, operator: str) -> str:
     return f"CASE {' '.join(cases)} ELSE {other} END"
 
 
-def label_sql(outcome: SerumOutcome, specimens: Specimens, rows: str) -> str:
+def label_sql(
+    outcome: SerumOutcome, specimens: Specimens, rows: str, *, until: str | None = None
+) -> str:
     """Return SQL that labels prediction times.
 
     Parameters
     ----------
     rows
         Relation with ``row_id``, ``subject_id``, ``prediction_time``.
+    until
+        Column of `rows` with a moment at which the time at risk ends early, or null.
 
     Returns
     -------
     str
         A query with ``row_id``, ``boolean_value``, ``outcome_time`` (specimen that decided),
-        ``on_threshold``; only rows with a specimen in the time at risk, which begins with the
-        prediction time and ends `time_at_risk` later, that end excluded.
+        ``on_threshold``; only rows with a specimen in the time at risk, which begins `gap` after
+        the prediction time and ends `time_at_risk` later, that end excluded.
     """
     # One specimen a person and time: the later known result, then the larger value, wins.
     order = {
@@ -71,7 +75,9 @@ def label_sql(outcome: SerumOutcome, specimens: Specimens, rows: str) -> str:
         "any": "low DESC, s.time ASC, s.known DESC, s.canonical DESC",
         "lowest": "s.canonical ASC, s.time ASC, s.known DESC",
     }[outcome.select]
-    horizon = seconds(outcome.time_at_risk)
+    begin = seconds(outcome.gap)
+    end = begin + seconds(outcome.time_at_risk)
+    early = "" if until is None else f"AND (r.{until} IS NULL OR s.time < r.{until})"
     return f"""
         SELECT row_id, low AS boolean_value, outcome_time, tie AS on_threshold
         FROM (
@@ -86,8 +92,8 @@ def label_sql(outcome: SerumOutcome, specimens: Specimens, rows: str) -> str:
                     PARTITION BY subject_id, time ORDER BY known DESC, canonical DESC) = 1
             ) s
               ON s.subject_id = r.subject_id
-             AND s.time >= r.prediction_time
-             AND s.time < r.prediction_time + INTERVAL {horizon} SECOND
+             AND s.time >= r.prediction_time + INTERVAL {begin} SECOND
+             AND s.time < r.prediction_time + INTERVAL {end} SECOND {early}
         )
         WHERE rank = 1
     """
