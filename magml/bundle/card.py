@@ -290,6 +290,18 @@ def _conditions(cohort: Mapping[str, Any]) -> str:
     return found
 
 
+def _tested(validation: Mapping[str, Any] | None) -> str:
+    """Return in words how what was measured had been held out."""
+    held = {
+        "leave_one_site_out": "Sites held out one at a time, nothing fitted having seen them",
+        "time": (
+            "Temporal hold-out (the final model is then fitted in the same way on all rows, "
+            "the held-out ones included)"
+        ),
+    }
+    return held.get((validation or {}).get("groups", ""), "Outer folds of nested cross-validation")
+
+
 def _performance_words(card: Mapping[str, Any]) -> str:
     """Return the table of the model's figures."""
     performance = card["performance"]
@@ -302,7 +314,7 @@ def _performance_words(card: Mapping[str, Any]) -> str:
     ]
     level = f"{performance['level']:.0%} interval"
     return (
-        f"Outer folds of nested cross-validation: {performance['n']:,} prediction times, "
+        f"{_tested(card['validation'])}: {performance['n']:,} prediction times, "
         f"{performance['events']:,} cases, {performance['groups']:,} resampled groups, "
         f"{performance['replicates']:,} bootstrap resamples.\n\n"
         + _table(["Measure", f"Value ({level})"], rows)

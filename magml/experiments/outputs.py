@@ -27,7 +27,7 @@ def write_results(
     from magml.evaluation import write_plots
 
     folder.mkdir(parents=True)
-    kept = study.rows.evaluated
+    kept = nested.fold >= 0
     (folder / "metrics.json").write_text(
         pretty_json(metrics_of(performance, nested.not_computable)), encoding="utf-8"
     )

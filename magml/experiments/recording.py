@@ -87,8 +87,10 @@ def _fold(study: Study, nested: NestedResult, fold: Fold) -> ChildRun:
     """Return a fold's run: what it chose, and how each model did on its rows."""
     inside = nested.fold == fold.number
     labels = study.rows.labels[inside]
+    # A site of its own may have seen one class only; nothing can be ranked there.
+    measures = _IN_FOLDS if len(np.unique(labels)) > 1 else ()
     metrics = {
-        name: {measure: _measure(measure, labels, risk[inside]) for measure in _IN_FOLDS}
+        name: {measure: _measure(measure, labels, risk[inside]) for measure in measures}
         for name, risk in nested.risks.items()
     }
     params = {

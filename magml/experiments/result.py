@@ -61,7 +61,7 @@ class TrainingResult:
         metrics = self.metrics
         lines = [
             f"{self.name}: {metrics['n']} prediction times, {metrics['events']} cases, "
-            f"{metrics['groups']} groups; nested cross-validation, 95% intervals",
+            f"{metrics['groups']} groups; never seen by what predicts them, 95% intervals",
             "",
             f"{'':26}{'AUROC':24}{'log loss':24}{'calibration slope':24}",
         ]

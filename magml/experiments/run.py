@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from magml.errors import InputError, TrackingError
 from magml.experiments.fingerprint import data_fingerprint, library_versions
 from magml.experiments.outputs import write_results
@@ -193,9 +195,10 @@ def _contents(
     base, importance = fitted.mean_contributions(used[rows.evaluated], fitted.features)
     training = TrainingSummary(
         experiment=definitions.experiment.model_dump(mode="json"),
-        n=performance.n,
-        events=performance.events,
-        groups=performance.groups,
+        # Every row of the cohort teaches the final model; a hold-out tests on some of them only.
+        n=int(rows.evaluated.sum()),
+        events=int(rows.labels[rows.evaluated].sum()),
+        groups=len(np.unique(study.resampled_by[rows.evaluated])),
         attrition=tuple(asdict(step) for step in rows.attrition),
         performance=performance.to_dict(),
         estimator=fitted.estimator.model_dump(mode="json"),

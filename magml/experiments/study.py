@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from magml.clock import seconds
 from magml.definitions import (
     Catalogue,
     ExperimentDefinition,
@@ -18,7 +19,7 @@ from magml.definitions import (
     read_experiment,
     read_model,
 )
-from magml.definitions.experiment import Cohort, SourceChoice
+from magml.definitions.experiment import Cohort, SourceChoice, Validation
 from magml.errors import InputError
 from magml.experiments.inputs import model_features, monotone_features
 from magml.experiments.prepare import Rows, cohort_rows, labelled_rows, open_data
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from magml.features import FeatureMatrix
     from magml.models.fit import FittedModel
     from magml.models.nested import NestedResult
+    from magml.models.outer import OuterSplit
 
 #: Where each stage begins and ends in a fold's time, as far as progress needs it.
 _SEARCHED = {"search": (0.0, 0.6), "calibration": (0.6, 0.75), "final": (0.75, 0.8)}
@@ -56,6 +58,8 @@ class Study:
         The features that the model may see.
     folds_by, resampled_by
         What folds keep together, and what the bootstrap resamples, shape (n,).
+    split
+        What is tested, where it is not folds of `folds_by`.
     """
 
     definitions: Definitions
@@ -64,6 +68,7 @@ class Study:
     features: tuple[str, ...]
     folds_by: np.ndarray
     resampled_by: np.ndarray
+    split: OuterSplit | None = None
 
 
 def read_definitions(
@@ -138,11 +143,35 @@ def build_study(
     plan = compile_plan(catalogue)
     matrix = build_matrix(plan, rows.events, rows.relation, threads=threads)
     groups, resampled = rows.persons, rows.persons
-    if experiment.validation.groups == "site" and rows.sites is not None:
+    if experiment.validation.by_site and rows.sites is not None:
         groups, resampled = connected_groups(rows.persons, rows.sites), rows.sites
+    split = _split(experiment.validation, model, rows, matrix)
+    if split is not None:
+        rows = replace(rows, notes=(*rows.notes, split.note))
     features = model_features(catalogue, model)
     report(1.0, f"{len(features)} features")
-    return Study(definitions, rows, matrix, features, groups, resampled)
+    return Study(definitions, rows, matrix, features, groups, resampled, split)
+
+
+def _split(
+    validation: Validation, model: ModelDefinition, rows: Rows, matrix: FeatureMatrix
+) -> OuterSplit | None:
+    """Return the outer split where the definition asks for another than folds."""
+    from magml.models.outer import leave_one_site_out, temporal_holdout
+
+    if validation.groups == "leave_one_site_out" and rows.sites is not None:
+        return leave_one_site_out(rows.labels, rows.persons, rows.sites, rows.evaluated)
+    if validation.groups != "time":
+        return None
+    return temporal_holdout(
+        rows.labels,
+        rows.persons,
+        matrix.prediction_time,
+        before=validation.train_before,
+        test_share=validation.test_share,
+        horizon=seconds(model.outcome.gap) + seconds(model.outcome.time_at_risk),
+        evaluated=rows.evaluated,
+    )
 
 
 def cross_validate(
@@ -198,16 +227,17 @@ def cross_validate(
         threads=threads,
         evaluated=rows.evaluated,
         monotone=monotone_features(catalogue, model, study.features),
+        split=study.split,
         progress=progress,
     )
 
 
 def measure(study: Study, nested: NestedResult, *, seed: int) -> Performance:
-    """Measure model, ablations and baselines on the rows of the cohort."""
+    """Measure model, ablations and baselines on the rows that were tested."""
     from magml.evaluation import evaluate
 
     experiment, rows = study.definitions.experiment, study.rows
-    kept = rows.evaluated
+    kept = nested.fold >= 0
     return evaluate(
         rows.labels[kept],
         {name: risk[kept] for name, risk in nested.risks.items()},

@@ -16,6 +16,7 @@ from magml.errors import InputError
 from magml.models.baselines import FittedBaseline, NotComputable, fit_baseline
 from magml.models.calibration import Calibrator
 from magml.models.fit import fit_model, quick_plan
+from magml.models.outer import OuterSplit
 from magml.models.peers import PEERS, fit_peer
 from magml.models.search import Trial
 from magml.models.seeds import derive_seed
@@ -64,10 +65,10 @@ class NestedResult:
     Attributes
     ----------
     fold
-        Outer fold of each row, int64, shape (n,); -1 for rows that only train.
+        Outer fold of each row, int64, shape (n,); -1 for rows that are not tested.
     risks
         By name (``model``, variants, baselines, peers), calibrated risks, shape (n,); NaN for
-        rows that only train.
+        rows that are not tested.
     range_low, range_high
         The model's 10th and 90th percentile over members, shape (n,).
     not_computable
@@ -105,6 +106,7 @@ def nested_cross_validation(
     weights: ArrayLike | None = None,
     evaluated: NDArray[np.bool_] | None = None,
     monotone: Mapping[str, int] | None = None,
+    split: OuterSplit | None = None,
     progress: NestedProgress | None = None,
 ) -> NestedResult:
     """Predict every row by a model whose columns, search and calibration never saw its fold.
@@ -133,6 +135,8 @@ def nested_cross_validation(
     peer_rows
         ``cohort``: peers learn from the cohort's own rows, as baselines do; ``all``: from all
         training rows, as the model does.
+    split
+        Which rows test and train, in place of `folds` folds of `groups`.
     progress
         Called with fold (from 1), folds, stage, steps done and steps; folds run side by side, so
         calls of several folds are mixed and come from several threads.
@@ -182,9 +186,12 @@ def nested_cross_validation(
     person, group = np.asarray(persons), np.asarray(groups)
     weight = None if weights is None else np.asarray(weights, dtype=np.float64)
     cohort = np.ones(len(outcome), dtype=bool) if evaluated is None else np.asarray(evaluated)
-    fold = spread_folds(outcome, group, cohort, folds, derive_seed(seed, "outer"), strict=True)
-    fold = np.where(cohort, fold, -1)
-    side = _sides(fold, group, folds)
+    if split is None:
+        fold = spread_folds(outcome, group, cohort, folds, derive_seed(seed, "outer"), strict=True)
+        fold = np.where(cohort, fold, -1)
+        side = _sides(fold, group, folds)
+    else:
+        fold, side, folds = split.fold, list(split.train), len(split.train)
     workers = max(1, min(folds, threads if threads is not None else os.cpu_count() or 1))
     setting = _Setting(
         matrix=matrix,
