@@ -206,13 +206,15 @@ def features(
         Path | None, typer.Option("--out", help="FILE.parquet or FILE.csv for the matrix.")
     ] = None,
     domain: Annotated[str | None, typer.Option("--domain", help="One domain only.")] = None,
+    experiment: ExperimentOption = None,
+    data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the catalogue, or write the feature matrix of --events at --at."""
     from magml.cli.catalogue import catalogue_rows, catalogue_text, write_features
 
-    if events is not None or at is not None or out is not None:
-        summary = write_features(events, at, out, domain)
+    if any(given is not None for given in (events, at, out, experiment, data)):
+        summary = write_features(events, at, out, domain, experiment=experiment, data=data)
         _print(
             summary, "{rows} rows, {features} features written to {out}".format(**summary), as_json
         )

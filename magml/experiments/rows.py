@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from magml.cohort import CohortTable, build_cohort
-from magml.definitions import read_experiment
+from magml.definitions import (
+    Catalogue,
+    ExperimentDefinition,
+    ModelDefinition,
+    read_experiment,
+)
 from magml.errors import InputError
 from magml.experiments.prepare import check_times, open_data
 from magml.outcomes import find_specimens
@@ -33,15 +38,20 @@ def experiment_rows(experiment: Path, data: Path, model: Model) -> CohortTable:
             f"an experiment for {model.definition.name}, which this bundle holds",
             "choose the bundle or the experiment that belongs to the other",
         )
-    events = open_data(definition, data)
-    specimens = find_specimens(events, model.catalogue, model.definition.outcome.concept)
+    return prediction_times(definition, model.definition, model.catalogue, data)
+
+
+def prediction_times(
+    experiment: ExperimentDefinition, model: ModelDefinition, catalogue: Catalogue, data: Path
+) -> CohortTable:
+    """Return events and prediction times by an experiment's source and cohort, unlabelled.
+
+    Records without any value of the outcome's analyte will do: nobody was measured then.
+    """
+    events = open_data(experiment, data)
+    specimens = find_specimens(events, catalogue, model.outcome.concept, required=False)
     cohort = build_cohort(
-        events,
-        definition.cohort,
-        specimens,
-        model.definition.outcome,
-        label=False,
-        catalogue=model.catalogue,
+        events, experiment.cohort, specimens, model.outcome, label=False, catalogue=catalogue
     )
     check_times(events, cohort.relation)
     return cohort

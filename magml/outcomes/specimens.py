@@ -32,8 +32,16 @@ class Specimens:
     counts: dict[str, int]
 
 
-def find_specimens(events: Events, catalogue: Catalogue, name: str) -> Specimens:
+def find_specimens(
+    events: Events, catalogue: Catalogue, name: str, *, required: bool = True
+) -> Specimens:
     """Collect the specimens of the analyte `name` (``lab.magnesium``) as a temporary table.
+
+    Parameters
+    ----------
+    required
+        False: where no event is of that analyte, nobody was measured, which is enough to know
+        for prediction times without a label.
 
     Raises
     ------
@@ -71,6 +79,9 @@ def find_specimens(events: Events, catalogue: Catalogue, name: str) -> Specimens
             f"({text(code)}, {text(unit)}, {text(canonical_unit(unit))}, "
             f"{scale!r}::DOUBLE, {shift!r}::DOUBLE)"
         )
+    if not rows and not required:
+        # A row that no event has: the table is then empty.
+        rows = ["(NULL::VARCHAR, NULL::VARCHAR, NULL::VARCHAR, 1.0::DOUBLE, 0.0::DOUBLE)"]
     if not rows:
         raise InputError(
             f"no event is a measurement of {concept.label}",
@@ -97,7 +108,7 @@ def find_specimens(events: Events, catalogue: Catalogue, name: str) -> Specimens
     total = connection.execute(f"SELECT count(*) FROM {relation}_all").fetchall()[0][0]
     kept = connection.execute(f"SELECT count(*) FROM {relation}").fetchall()[0][0]
     connection.execute(f"DROP TABLE {relation}_all")
-    if not kept:
+    if not kept and (total or required):
         raise InputError(
             f"none of {total} values of {concept.label} is plausible",
             f"values within {low:g} to {high:g} {concept.unit}",
