@@ -116,7 +116,8 @@ def check_catalogue(model: Model, catalogue: Catalogue) -> None:
         Naming the features or concepts that differ.
     """
     ours = model.catalogue
-    lost = [name for name in model.features if name not in catalogue.features]
+    plugins = {plugin.name for plugin in ours.plugins}  # from packages, not from a catalogue
+    lost = [name for name in model.features if name not in {*catalogue.features, *plugins}]
     if lost:
         raise BundleError(
             f"the catalogue lacks {len(lost)} features of the bundle: {', '.join(lost[:5])}",
@@ -162,6 +163,7 @@ def _model(verified: VerifiedFiles, threads: int) -> Model:
     from magml.definitions.read import parse
     from magml.explanations.baseline import Baseline
     from magml.features import Plan
+    from magml.features.plugins import resolve_plugins
     from magml.models.bag import Bag
     from magml.models.calibration import Calibrator
 
@@ -185,6 +187,8 @@ def _model(verified: VerifiedFiles, threads: int) -> Model:
             f"{stated[:12]}..., as its schema says",
             "use the magml that wrote the bundle, or train again",
         )
+    if plan.plugins:
+        resolve_plugins(plan.plugins)  # a bundle whose plug-in is missing or changed is refused
     bag = Bag.from_bytes(
         [_content(verified, member_name(number)) for number in range(members)],
         features,

@@ -163,6 +163,26 @@ class Reference(Frozen):
     read: Literal["source", "secondary", "not checked"] = "not checked"
 
 
+class PluginDeclaration(Frozen):
+    """A feature that an institution's Python function computes (`magml.features.plugins`).
+
+    `name` is the whole name, ``domain.name``; `codes` are patterns of the codes it sees;
+    `entry_point` and `sha256` (of the modules behind it) tell whether it is still the same.
+    """
+
+    name: str
+    domain: Domain
+    label: str
+    unit: str | None
+    codes: tuple[str, ...] = Field(min_length=1)
+    reads_magnesium: bool = False
+    entry_point: str
+    sha256: str
+    direction: Direction = "unknown"
+    modifiable: bool = False
+    evidence: tuple[str, ...] = ()
+
+
 class Feature(Frozen):
     """One column of the feature matrix.
 
@@ -178,13 +198,18 @@ class Feature(Frozen):
     unit: str | None
     label: str
     derived: bool = False
+    plugin: bool = False
 
 
 class Catalogue(Frozen):
-    """All concepts, derived features and references, as parsed from ``features/``."""
+    """All concepts, derived features and references, as parsed from ``features/``.
+
+    `plugins` are those that a model names; the files of ``features/`` hold none.
+    """
 
     domains: tuple[DomainFile, ...]
     references: dict[str, Reference] = Field(default_factory=dict)
+    plugins: tuple[PluginDeclaration, ...] = ()
 
     def concepts(self) -> Iterator[tuple[str, Domain, Concept]]:
         """Yield ``(domain.concept, domain, concept)`` in the order of the files."""
@@ -237,7 +262,23 @@ class Catalogue(Frozen):
                     label=item.label,
                     derived=True,
                 )
+        for plugin in self.plugins:
+            found[plugin.name] = Feature(
+                name=plugin.name,
+                domain=plugin.domain,
+                concept=plugin.name,
+                statistic="plugin",
+                window="now",
+                unit=plugin.unit,
+                label=plugin.label,
+                plugin=True,
+            )
         return found
+
+    def described(self, name: str) -> Concept | Derived | PluginDeclaration:
+        """Return the concept, derived feature or plug-in of a name."""
+        declared = {plugin.name: plugin for plugin in self.plugins}
+        return self.by_name.get(name) or self.derived.get(name) or declared[name]
 
 
 def statistic_unit(statistic: str, unit: str | None) -> str | None:

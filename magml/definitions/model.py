@@ -42,11 +42,13 @@ class SerumOutcome(Frozen):
 class Features(Frozen):
     """Which features of the catalogue a model may use.
 
-    `exclude` holds names or patterns (``medication.magnesium*``) of features or concepts.
+    `exclude` holds names or patterns (``medication.magnesium*``) of features or concepts;
+    `plugins` names features of installed packages that are used as well.
     """
 
     domains: tuple[Domain, ...]
     exclude: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
 
 
 #: Booster parameters where a model file states no others: shallow, slow and regularised, which

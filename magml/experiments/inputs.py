@@ -43,12 +43,16 @@ def model_features(
         if not any(_matches(pattern, f.name, f.concept) for f in catalogue.features.values()):
             _check_concept(catalogue, definition, pattern)
 
+    _check_plugins(catalogue, definition)
+
     def allowed(name: str) -> bool:
         feature = catalogue.features[name]
         if any(_matches(p, name, feature.concept) for p in definition.features.exclude):
             return False
         if feature.derived:
             return all(allowed(needed) for needed in catalogue.derived[name].input_names)
+        if feature.plugin:
+            return True
         if not definition.screening:
             return True
         concept = catalogue.by_name[feature.concept]
@@ -88,6 +92,24 @@ def monotone_features(
 
 def _matches(pattern: str, name: str, concept: str) -> bool:
     return fnmatchcase(name, pattern) or fnmatchcase(concept, pattern)
+
+
+def _check_plugins(catalogue: Catalogue, definition: ModelDefinition) -> None:
+    """Refuse a plug-in that a screening model must not use, or whose domain it leaves out."""
+    for plugin in catalogue.plugins:
+        if definition.screening and plugin.reads_magnesium:
+            raise DefinitionError(
+                f"the plug-in {plugin.name} reads magnesium, and {definition.name} is a screening "
+                "model",
+                "a plug-in with reads_magnesium=False",
+                "remove it from features.plugins",
+            )
+        if plugin.domain not in definition.features.domains:
+            raise DefinitionError(
+                f"{definition.name} names the plug-in {plugin.name} and leaves out its domain",
+                f"{plugin.domain} among features.domains",
+                "add the domain, or remove the plug-in",
+            )
 
 
 def _check_concept(catalogue: Catalogue, definition: ModelDefinition, pattern: str) -> None:

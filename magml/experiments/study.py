@@ -81,9 +81,12 @@ def read_definitions(
     path = Path(definition)
     if workspace is None and path.is_file() and path.parent.name in ("experiments", "models"):
         workspace = path.resolve().parent.parent
+    from magml.features import with_plugins
+
     catalogue = read_catalogue(workspace)
     if by_labels:
         model = read_model(definition, workspace)
+        catalogue = with_plugins(catalogue, model.features.plugins)
         experiment = ExperimentDefinition(
             name=f"{model.name}_on_labels",
             title=f"{model.title}, on labels given",
@@ -100,7 +103,7 @@ def read_definitions(
         )
     experiment = read_experiment(definition, workspace)
     model = at_risk(read_model(experiment.model, workspace), experiment.cohort)
-    return Definitions(experiment, model, catalogue)
+    return Definitions(experiment, model, with_plugins(catalogue, model.features.plugins))
 
 
 def at_risk(model: ModelDefinition, cohort: Cohort) -> ModelDefinition:

@@ -129,7 +129,7 @@ class Explanation:
         """Sums by concept: contributions, stability, whether modifiable, direction, citations."""
         table = self._grouped("concept")
         names = self.groups("concept")
-        items = [self.catalogue.by_name.get(n) or self.catalogue.derived[n] for n in names]
+        items = [self.catalogue.described(n) for n in names]
         rows = len(self)
         table.insert(2, "domain", np.tile(np.array([n.split(".")[0] for n in names]), rows))
         table.insert(4, "label", np.tile(np.array([item.label for item in items]), rows))

@@ -77,7 +77,7 @@ def describe_feature(feature: Feature) -> str:
     ...     window="24h", unit="mmol/L", label="Potassium"))
     'Potassium, lowest, last 24 hours'
     """
-    if feature.derived:
+    if feature.derived or feature.plugin:
         return feature.label
     parts = [feature.label, _STATISTICS.get(feature.statistic, feature.statistic)]
     if feature.window not in ("ever", "now"):
@@ -128,7 +128,7 @@ def describe_value(feature: Feature, value: float, catalogue: Catalogue) -> str:
     catalogue
         The catalogue, for concepts whose numbers stand for words.
     """
-    statistic = "" if feature.derived else feature.statistic
+    statistic = "" if feature.derived or feature.plugin else feature.statistic
     concept = catalogue.by_name.get(feature.concept)
     if math.isnan(value):
         return _missing(feature, concept.kind if concept else "")
@@ -157,7 +157,7 @@ def describe_percent(risk: float) -> str:
 
 
 def _missing(feature: Feature, kind: str) -> str:
-    if feature.derived:
+    if feature.derived or feature.plugin:
         return "not computable"
     if feature.statistic == "hours_since_stop":
         return "not stopped"

@@ -16,19 +16,26 @@ if TYPE_CHECKING:
     from magml.features.build import build_matrix
     from magml.features.evidence import find_evidence
     from magml.features.matrix import FeatureMatrix, MappingReport
+    from magml.features.plugins import EventRow, FeaturePlugin, with_plugins
 
 __all__ = [
     "DIALECTS",
+    "EventRow",
     "FeatureMatrix",
+    "FeaturePlugin",
     "MappingReport",
     "Plan",
     "build_features",
     "build_matrix",
     "compile_plan",
     "find_evidence",
+    "with_plugins",
 ]
 
 _WHERE = {
+    "EventRow": "magml.features.plugins",
+    "FeaturePlugin": "magml.features.plugins",
+    "with_plugins": "magml.features.plugins",
     "FeatureMatrix": "magml.features.matrix",
     "MappingReport": "magml.features.matrix",
     "build_matrix": "magml.features.build",

@@ -87,6 +87,10 @@ def build_matrix(
     if concept_map.mapped_rows:
         run.fill(concept_map.to_arrow(), concept_map.mapped_rows, workers)
     run.finish_untouched()
+    if plan.plugins:
+        from magml.features.plugin_run import fill_plugins
+
+        fill_plugins(plan, events, at_relation, run.values, check=strict)
     return FeatureMatrix(
         subject_id=run.subject_id,
         prediction_time=run.t_us.astype("datetime64[us]"),
@@ -204,7 +208,8 @@ class _Run:
             columns[item.name] = apply_formula(item.formula, item.inputs, columns)
         out = np.empty((len(self.plan.features), block.shape[1]), dtype=np.float32)
         for k, name in enumerate(self.plan.features):
-            out[k] = columns[name]
+            # A plug-in's column is filled later, from rows instead of aggregates.
+            out[k] = columns.get(name, np.nan)
         return out.T
 
     def finish_untouched(self) -> None:

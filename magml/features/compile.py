@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from magml.clock import seconds
-from magml.definitions.catalogue import Catalogue, Derived, Feature
+from magml.definitions.catalogue import Catalogue, Concept, Derived, Feature
 from magml.errors import DefinitionError, nearest
 from magml.features.formulas import check_formula
 from magml.features.plan import (
@@ -66,8 +66,10 @@ def compile_plan(
     derived = _derived_needed(catalogue, names)
     needed = [*names, *(name for item in derived for _, name in item.inputs)]
     concepts = _concepts_needed(catalogue, needed)
-    digest = plan_hash(names, concepts, derived)
-    empty = Plan(names, concepts, derived, {}, digest)
+    plugins = tuple(plugin for plugin in catalogue.plugins if plugin.name in set(names))
+    hidden = _hidden(catalogue) if plugins else ()
+    digest = plan_hash(names, concepts, derived, plugins, hidden)
+    empty = Plan(names, concepts, derived, {}, digest, plugins=plugins, hidden=hidden)
     return replace(empty, sql=_compiled(digest, tuple(dialects), empty))
 
 
@@ -122,7 +124,7 @@ def _concepts_needed(catalogue: Catalogue, names: Iterable[str]) -> tuple[Planne
     wanted: dict[str, list[Feature]] = {}
     for name in dict.fromkeys(names):
         feature = catalogue.features[name]
-        if not feature.derived:
+        if not feature.derived and not feature.plugin:
             wanted.setdefault(feature.concept, []).append(feature)
     found = []
     for concept, features in wanted.items():
@@ -137,6 +139,15 @@ def _concepts_needed(catalogue: Catalogue, names: Iterable[str]) -> tuple[Planne
         found.append(PlannedConcept(concept, catalogue.by_name[concept], windows, older, columns))
     # Concepts with the same windows stand together, so that the queries tell them by ranges.
     return tuple(sorted(found, key=lambda c: (c.exposure, c.windows, c.older, c.name)))
+
+
+def _hidden(catalogue: Catalogue) -> tuple[tuple[str, Concept], ...]:
+    """Return magnesium, and what reveals that somebody thought of it."""
+    return tuple(
+        (name, concept)
+        for name, _, concept in catalogue.concepts()
+        if "hypomagnesemia" in concept.reveals or name == "lab.magnesium"
+    )
 
 
 class _ByDigest:

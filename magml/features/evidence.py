@@ -88,6 +88,8 @@ def _feature(
     plan: Plan, rows: Sequence[EvidenceRow], t: datetime, name: str
 ) -> tuple[EvidenceRow, ...]:
     derived = {item.name: item for item in plan.derived}
+    if any(plugin.name == name for plugin in plan.plugins):
+        return ()  # which of the rows it saw decided is the plug-in's own knowledge
     if name in derived:
         found = [row for _, part in derived[name].inputs for row in _feature(plan, rows, t, part)]
         unique = dict.fromkeys(found)

@@ -12,7 +12,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
 
-from magml.definitions.catalogue import Catalogue, Concept, Domain, DomainFile
+from magml.definitions.catalogue import (
+    Catalogue,
+    Concept,
+    Domain,
+    DomainFile,
+    PluginDeclaration,
+)
 from magml.errors import BundleError, DefinitionError, nearest
 from magml.files import canonical_json, sha256_bytes
 
@@ -102,6 +108,10 @@ class Plan:
         ``code -> unit``.
     hash
         SHA-256 of the definitions used, the features and the plan's version.
+    plugins
+        Features that Python functions of installed packages compute.
+    hidden
+        Concepts by name whose rows plug-ins do not see unless they say that they must.
     """
 
     features: tuple[str, ...]
@@ -110,6 +120,8 @@ class Plan:
     sql: Mapping[str, Mapping[str, str]]
     hash: str
     assumed: Mapping[str, str] = field(default_factory=dict)
+    plugins: tuple[PluginDeclaration, ...] = ()
+    hidden: tuple[tuple[str, Concept], ...] = ()
 
     @cached_property
     def first_exposure(self) -> int:
@@ -129,22 +141,12 @@ class Plan:
     @cached_property
     def catalogue(self) -> Catalogue:
         """The concepts of the plan as a catalogue, for matching codes."""
-        files: dict[str, dict[str, Concept]] = {}
-        for concept in self.concepts:
-            domain, _, key = concept.name.partition(".")
-            files.setdefault(domain, {})[key] = concept.definition
-        return Catalogue(
-            domains=tuple(
-                DomainFile.model_construct(
-                    domain=cast(Domain, domain),
-                    title="",
-                    defaults={},
-                    concepts=concepts,
-                    derived={},
-                )
-                for domain, concepts in files.items()
-            )
-        )
+        return _catalogue((concept.name, concept.definition) for concept in self.concepts)
+
+    @cached_property
+    def withheld(self) -> Catalogue:
+        """The concepts that plug-ins do not see as a catalogue, for matching codes."""
+        return _catalogue(self.hidden)
 
     @cached_property
     def ids(self) -> dict[str, int]:
@@ -186,6 +188,13 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
+        own = {
+            "plugins": [plugin.model_dump(mode="json") for plugin in self.plugins],
+            "hidden": [
+                {"name": name, "definition": concept.model_dump(mode="json", exclude_defaults=True)}
+                for name, concept in self.hidden
+            ],
+        }
         return {
             "version": PLAN_VERSION,
             "hash": self.hash,
@@ -207,6 +216,8 @@ class Plan:
             "assumed": dict(self.assumed),
             "sql": {dialect: dict(parts) for dialect, parts in self.sql.items()},
             "sql_hash": _sql_hash(self.sql),
+            # Plans without plug-ins are what they were before there were any.
+            **(own if self.plugins else {}),
         }
 
     @classmethod
@@ -245,8 +256,16 @@ class Plan:
             sql={dialect: dict(parts) for dialect, parts in content["sql"].items()},
             hash=content["hash"],
             assumed=dict(content["assumed"]),
+            plugins=tuple(
+                PluginDeclaration.model_validate(item) for item in content.get("plugins", ())
+            ),
+            hidden=tuple(
+                (item["name"], Concept.model_validate(item["definition"]))
+                for item in content.get("hidden", ())
+            ),
         )
-        if plan_hash(plan.features, plan.concepts, plan.derived) != plan.hash:
+        computed = plan_hash(plan.features, plan.concepts, plan.derived, plan.plugins, plan.hidden)
+        if computed != plan.hash:
             raise BundleError(
                 "the definitions of a feature plan do not give its hash",
                 "an unchanged plan",
@@ -261,6 +280,27 @@ class Plan:
         return plan
 
 
+def _catalogue(concepts: Iterable[tuple[str, Concept]]) -> Catalogue:
+    """Return concepts as a catalogue, for matching codes."""
+    files: dict[str, dict[str, Concept]] = {}
+    for name, definition in concepts:
+        domain, _, key = name.partition(".")
+        files.setdefault(domain, {})[key] = definition
+    return Catalogue(
+        domains=tuple(
+            DomainFile.model_construct(
+                domain=cast(Domain, domain), title="", defaults={}, concepts=own, derived={}
+            )
+            for domain, own in files.items()
+        )
+    )
+
+
+def _definition(concept: Concept) -> dict[str, Any]:
+    """Return what of a concept decides its values."""
+    return {key: concept.model_dump(mode="json")[key] for key in _MEANING}
+
+
 def _sql_hash(sql: Mapping[str, Mapping[str, str]]) -> str:
     return sha256_bytes(canonical_json({k: dict(v) for k, v in sql.items()}).encode())
 
@@ -269,6 +309,8 @@ def plan_hash(
     features: tuple[str, ...],
     concepts: Iterable[PlannedConcept],
     derived: Iterable[PlannedDerived],
+    plugins: Sequence[PluginDeclaration] = (),
+    hidden: Iterable[tuple[str, Concept]] = (),
 ) -> str:
     """Return the hash of everything that decides the values of a plan's features."""
     content = {
@@ -276,7 +318,7 @@ def plan_hash(
         "features": list(features),
         "concepts": {
             c.name: {
-                "definition": {k: c.definition.model_dump(mode="json")[k] for k in _MEANING},
+                "definition": _definition(c.definition),
                 "windows": list(c.windows),
                 "columns": [list(column) for column in c.columns],
             }
@@ -284,6 +326,11 @@ def plan_hash(
         },
         "derived": [[d.name, d.formula, [list(pair) for pair in d.inputs]] for d in derived],
     }
+    if plugins:
+        meant = ("name", "codes", "reads_magnesium", "entry_point", "sha256")
+        dumped = [plugin.model_dump(mode="json") for plugin in plugins]
+        content["plugins"] = [{key: item[key] for key in meant} for item in dumped]
+        content["hidden"] = {name: _definition(concept) for name, concept in hidden}
     return sha256_bytes(canonical_json(content).encode())
 
 
