@@ -114,6 +114,22 @@ def test_a_prescription_is_an_anchor_while_it_lasts_or_longer() -> None:
     assert not any(step.name.startswith("still present") for step in table.attrition)
 
 
+def test_anchors_that_were_not_known_yet_are_told() -> None:
+    rows = [
+        row(1, "ICD10CM//I50.9", 0, known=5),
+        mg(1, 1.5, 1.0),
+        row(2, "ICD10CM//I50.9", 0, known=1),  # exactly at the prediction time
+        mg(2, 1.5, 1.0),
+        row(3, "ICD10CM//I50.9", 0, known=0.5),
+        mg(3, 1.5, 1.0),
+    ]
+    choice = {"anchor": ["ICD10CM//I50.9"], "offset": "1d"}
+    table = cohort(rows, **choice)
+    assert len(table.notes) == 1
+    assert table.notes[0].startswith("1 of 3 prediction times follow an anchor that was not known")
+    assert cohort(rows, **choice, anchor_at="known", risk="9d", select="each").notes == ()
+
+
 def test_anchors_that_are_no_concept_or_a_dated_diagnosis_are_refused() -> None:
     rows = [mg(1, 1, 1.0)]
     with pytest.raises(DefinitionError, match=r"lab.potasium.*lab.potassium"):

@@ -52,31 +52,34 @@ def anchor_codes(
 
 
 def times_sql(definition: Cohort, events: Events, codes: Iterable[str]) -> str:
-    """Return a query for ``subject_id``, ``end_time``, ``moment`` and ``prediction_time``.
+    """Return a query for ``subject_id``, ``end_time``, ``known``, ``moment``, ``prediction_time``.
 
-    ``moment`` is the prediction time without the offset, by which one of several is chosen.
+    ``known`` is when the anchor was first known; ``moment`` is the prediction time without the
+    offset, by which one of several is chosen.
     """
     relation, offset = events.relation, seconds(definition.offset)
     if definition.anchor == (RECORDS,):
         anchors = f"""
-            SELECT subject_id, min(time) AS time, max(time) AS end_time FROM {relation}
+            SELECT subject_id, min(time) AS time, max(time) AS end_time, NULL::TIMESTAMP AS known
+            FROM {relation}
             WHERE time IS NOT NULL AND {NO_RECORD} GROUP BY subject_id"""
     else:
         listed = ", ".join(text(code) for code in codes) or "NULL"
         start = "e.time" if definition.anchor_at == "start" else "coalesce(e.known_time, e.time)"
         anchors = f"""
-            SELECT e.subject_id, {start} AS time, max(e.end_time) AS end_time
+            SELECT e.subject_id, {start} AS time, max(e.end_time) AS end_time,
+                   min(coalesce(e.known_time, e.time)) AS known
             FROM {relation} e WHERE e.code IN ({listed}) AND {start} IS NOT NULL
             GROUP BY ALL"""
     if definition.every is None:
-        moments = f"SELECT subject_id, end_time, time AS moment FROM ({anchors})"
+        moments = f"SELECT subject_id, end_time, known, time AS moment FROM ({anchors})"
     else:
         step = f"INTERVAL {seconds(definition.every)} SECOND"
         # Two periods may overlap and give one moment twice; a period without an end lasts until
         # the last record, because nothing tells of observation after it.
         moments = f"""
-            SELECT subject_id, max(end_time) AS end_time, moment FROM (
-                SELECT a.subject_id, a.end_time, unnest(range(
+            SELECT subject_id, max(end_time) AS end_time, min(known) AS known, moment FROM (
+                SELECT a.subject_id, a.end_time, a.known, unnest(range(
                     a.time,
                     coalesce(a.end_time, l.last) - INTERVAL {offset} SECOND, {step})) AS moment
                 FROM ({anchors}) a JOIN (

@@ -46,12 +46,15 @@ class CohortTable:
         ``on_threshold``.
     attrition
         Steps in order, the first being all anchors.
+    notes
+        What to know of the prediction times, in words.
     """
 
     events: Events
     relation: str
     attrition: tuple[Step, ...]
     labelled: bool
+    notes: tuple[str, ...] = ()
 
     def frame(self) -> pd.DataFrame:
         """Return the table as pandas, by ``row_id``."""
@@ -157,8 +160,9 @@ class _Builder:
             )
         if outcome is not None and label:
             self._label(outcome)
+        notes = self._notes()
         self._number()
-        return CohortTable(self.events, self.relation, tuple(self.steps), labelled=label)
+        return CohortTable(self.events, self.relation, tuple(self.steps), label, notes)
 
     def _anchors(self) -> None:
         """Start with the anchors; one of a person where the definition says so."""
@@ -177,7 +181,7 @@ class _Builder:
                        max(code[7:]) AS site
                 FROM {relation} WHERE starts_with(code, 'SITE//') GROUP BY ALL
             )
-            SELECT t.subject_id, t.end_time, t.moment, t.prediction_time, b.birth, s.site
+            SELECT t.subject_id, t.end_time, t.known, t.moment, t.prediction_time, b.birth, s.site
             FROM times t
             LEFT JOIN birth b USING (subject_id)
             ASOF LEFT JOIN sites s
@@ -297,12 +301,25 @@ class _Builder:
             f"SELECT * EXCLUDE ({extra}) FROM {self.relation}"
         )
 
+    def _notes(self) -> tuple[str, ...]:
+        """Count prediction times whose anchor nobody could know of yet."""
+        late = self.connection.execute(
+            f"SELECT count(*) FILTER (WHERE known > prediction_time) FROM {self.relation}"
+        ).fetchall()[0][0]
+        if not late:
+            return ()
+        return (
+            f"{late} of {self.steps[-1].times} prediction times follow an anchor that was not "
+            "known yet (a draw without its result, a code billed later): such people cannot be "
+            "found at that time unless the anchor itself is seen; anchor_at: known avoids it",
+        )
+
     def _number(self) -> None:
         """Give rows their order: by person and time, whatever the engine returned."""
         self.connection.execute(
             f"CREATE OR REPLACE TEMP TABLE {self.relation} AS SELECT (row_number() OVER "
             f"(ORDER BY subject_id, prediction_time) - 1)::BIGINT AS row_id, "
-            f"* EXCLUDE (end_time, moment, birth) FROM {self.relation} ORDER BY row_id"
+            f"* EXCLUDE (end_time, known, moment, birth) FROM {self.relation} ORDER BY row_id"
         )
 
     def _count(self, name: str, before: int, reason: str) -> None:

@@ -75,7 +75,7 @@ def cohort_rows(
     specimens = find_specimens(events, catalogue, model.outcome.concept)
     table = build_cohort(events, definition.cohort, specimens, model.outcome, catalogue=catalogue)
     check_times(events, table.relation)
-    notes = (*_notes(specimens, table, catalogue), *events.notes)
+    notes = (*_notes(specimens, table, catalogue), *table.notes, *events.notes)
     relation = _with_training_rows(definition.cohort, model, specimens, table, catalogue)
     frame = events.connection.execute(f"SELECT * FROM {relation} ORDER BY row_id").df()
     evaluated = frame["evaluated"].to_numpy(dtype=bool)
