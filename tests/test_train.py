@@ -269,3 +269,26 @@ def test_the_summary_of_a_bundle_names_the_experiment(run) -> None:
     assert training["experiment"]["name"] == "demo"
     assert training["n"] == run.metrics["n"]
     assert read_experiment("demo").name == "demo"
+
+
+def test_results_hold_testing_subgroups_and_sensitivity(run) -> None:
+    results = run.folder / "results"
+    testing = pd.read_csv(results / "testing.csv")
+    ordered = testing[testing["model"] == "as ordered"].iloc[0]
+    assert ordered["tests_per_case"] == pytest.approx(run.metrics["n"] / run.metrics["events"])
+    assert set(testing["model"]) >= {"model", "age_sex", "logistic", "random order"}
+    details = json.loads((results / "details.json").read_text())
+    attrition = pd.read_csv(results / "attrition.csv")
+    # Of those present at 6 h, the last step leaves whom somebody tested.
+    share = attrition["times"].iloc[-1] / attrition["times"].iloc[-2]
+    assert details["ordering"]["share_tested"] == pytest.approx(share)
+    subgroups = pd.read_csv(results / "subgroups.csv")
+    assert {"sex", "age", "site", "kidney function"} <= set(subgroups["dimension"])
+    assert subgroups["events"].min() >= 10
+    sex = subgroups[(subgroups["dimension"] == "sex") & (subgroups["metric"] == "auroc")]
+    assert sex["n"].sum() == run.metrics["n"]
+    assert sex["events"].sum() == run.metrics["events"]
+    assert (results / "plots" / "testing.png").stat().st_size > 10_000
+    # The generator gives nobody magnesium.
+    assert not details["sensitivity"]["computable"]
+    assert not (results / "sensitivity.csv").exists()

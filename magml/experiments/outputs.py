@@ -12,19 +12,26 @@ from magml.files import pretty_json
 
 if TYPE_CHECKING:
     from magml.evaluation import Performance
+    from magml.experiments.details import Details
     from magml.experiments.study import Study
     from magml.models.nested import NestedResult
 
 
 def write_results(
-    folder: Path, study: Study, nested: NestedResult, performance: Performance
+    folder: Path,
+    study: Study,
+    nested: NestedResult,
+    performance: Performance,
+    details: Details,
 ) -> None:
     """Write what a run found: no row of a patient among it.
 
     ``metrics.json`` and CSV tables of metrics, paired differences, net benefit, calibration,
-    attrition, folds and missingness; ``units.json`` (how values were mapped and converted); plots.
+    attrition, folds and missingness; tests needed per case, subgroups and sensitivity, with
+    ``details.json``; ``units.json`` (how values were mapped and converted); plots.
     """
     from magml.evaluation import write_plots
+    from magml.evaluation.testing_plot import plot_testing
 
     folder.mkdir(parents=True)
     kept = study.rows.evaluated
@@ -45,6 +52,14 @@ def write_results(
         folder / "plots",
         outcome="low magnesium",
     )
+    details.testing.to_csv(folder / "testing.csv", index=False)
+    plot_testing(performance, details.testing, folder / "plots" / "testing.png")
+    details.subgroups.table.to_csv(folder / "subgroups.csv", index=False)
+    if details.sensitivity is not None:
+        details.sensitivity.table.drop(columns="dimension").to_csv(
+            folder / "sensitivity.csv", index=False
+        )
+    (folder / "details.json").write_text(pretty_json(details.summary()), encoding="utf-8")
 
 
 def fold_rows(nested: NestedResult) -> list[dict[str, Any]]:

@@ -127,6 +127,9 @@ def train(
     )
     report(0.78, "resampling")
     performance = measure(study, nested, seed=seed)
+    from magml.experiments.details import detail
+
+    details = detail(study, nested, seed=seed)
     fitted = fit_final(
         study, seed=seed, quick=quick, threads=threads, report=part(report, 0.82, 0.94)
     )
@@ -138,7 +141,7 @@ def train(
 
     with atomic_directory(folder) as beside:
         write_bundle(beside / "bundle", contents)
-        write_results(beside / "results", study, nested, performance)
+        write_results(beside / "results", study, nested, performance, details)
     recorded, warnings = None, []
     if track:
         from magml.experiments.recording import record_run
