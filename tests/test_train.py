@@ -289,6 +289,37 @@ def test_results_hold_testing_subgroups_and_sensitivity(run) -> None:
     assert sex["n"].sum() == run.metrics["n"]
     assert sex["events"].sum() == run.metrics["events"]
     assert (results / "plots" / "testing.png").stat().st_size > 10_000
+    audit = json.loads((results / "audit.json").read_text())
+    assert audit["clean"] is True
+    assert len(audit["checks"]) == 8
+    card = json.loads((run.bundle / "card.json").read_text())
+    assert not [limit for limit in card["limits"] if "Leak audit" in limit]
     # The generator gives nobody magnesium.
     assert not details["sensitivity"]["computable"]
     assert not (results / "sensitivity.csv").exists()
+
+
+def test_a_leak_stands_in_the_card_the_results_and_the_summary(
+    records: Path, workspace: Path, tmp_path: Path
+) -> None:
+    events = pd.read_parquet(records / "events.parquet")
+    start = events["subject_id"].map(
+        events[events["code"] == "VISIT//inpatient"].set_index("subject_id")["time"]
+    )
+    late = (events["code"] == "LOINC//2823-3") & (events["time"] > start + pd.Timedelta(hours=6))
+    events.loc[late, "known_time"] = start[late] + pd.Timedelta(hours=1)
+    (tmp_path / "leak").mkdir()
+    events.to_parquet(tmp_path / "leak" / "events.parquet")
+    result = train(
+        "demo",
+        data=tmp_path / "leak",
+        out=tmp_path / "runs",
+        quick=True,
+        track=False,
+        workspace=workspace,
+    )
+    told = "Leak audit, known before it happened"
+    audit = json.loads((result.folder / "results" / "audit.json").read_text())
+    assert audit["clean"] is False
+    assert told in (result.bundle / "card.md").read_text()
+    assert told in result.summary()

@@ -12,6 +12,7 @@ from magml.files import pretty_json
 
 if TYPE_CHECKING:
     from magml.evaluation import Performance
+    from magml.experiments.audit import Audit
     from magml.experiments.details import Details
     from magml.experiments.study import Study
     from magml.models.nested import NestedResult
@@ -23,12 +24,14 @@ def write_results(
     nested: NestedResult,
     performance: Performance,
     details: Details,
+    audit: Audit,
 ) -> None:
     """Write what a run found: no row of a patient among it.
 
     ``metrics.json`` and CSV tables of metrics, paired differences, net benefit, calibration,
     attrition, folds and missingness; tests needed per case, subgroups and sensitivity, with
-    ``details.json``; ``units.json`` (how values were mapped and converted); plots.
+    ``details.json``; ``audit.json`` (the leak audit); ``units.json`` (how values were mapped and
+    converted); plots.
     """
     from magml.evaluation import write_plots
     from magml.evaluation.testing_plot import plot_testing
@@ -59,6 +62,7 @@ def write_results(
         details.sensitivity.table.drop(columns="dimension").to_csv(
             folder / "sensitivity.csv", index=False
         )
+    (folder / "audit.json").write_text(pretty_json(audit.to_dict()), encoding="utf-8")
     (folder / "details.json").write_text(pretty_json(details.summary()), encoding="utf-8")
 
 

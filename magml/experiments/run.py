@@ -25,6 +25,7 @@ from magml.progress import Report, part, silent
 if TYPE_CHECKING:
     from magml.bundle.write import BundleContents
     from magml.evaluation import Performance
+    from magml.experiments.audit import Audit
     from magml.models.fit import FittedModel
     from magml.models.nested import NestedResult
 
@@ -127,22 +128,24 @@ def train(
     )
     report(0.78, "resampling")
     performance = measure(study, nested, seed=seed)
+    from magml.experiments.audit import audit_study
     from magml.experiments.details import detail
 
+    audit = audit_study(study, nested.fold, seed=seed, threads=threads)
     details = detail(study, nested, seed=seed)
     fitted = fit_final(
         study, seed=seed, quick=quick, threads=threads, report=part(report, 0.82, 0.94)
     )
     report(0.95, "writing results")
-    contents = _contents(study, nested, performance, fitted, seed=seed, data=data)
+    contents = _contents(study, nested, performance, fitted, audit, seed=seed, data=data)
     folder = Path(out) / found.experiment.name
     _refuse_foreign(folder)
     from magml.bundle.write import write_bundle
 
     with atomic_directory(folder) as beside:
         write_bundle(beside / "bundle", contents)
-        write_results(beside / "results", study, nested, performance, details)
-    recorded, warnings = None, []
+        write_results(beside / "results", study, nested, performance, details, audit)
+    recorded, warnings = None, list(audit.lines())
     if track:
         from magml.experiments.recording import record_run
 
@@ -178,6 +181,7 @@ def _contents(
     nested: NestedResult,
     performance: Performance,
     fitted: FittedModel,
+    audit: Audit,
     *,
     seed: int,
     data: Any,
@@ -226,6 +230,7 @@ def _contents(
             training,
             nested.not_computable,
             baseline_notes=notes,
+            limits=audit.lines(),
         ),
     )
 
