@@ -8,7 +8,10 @@ import numpy as np
 import pandas as pd
 
 from magml.definitions import read_catalogue
+from magml.evaluation import evaluate
+from magml.evaluation.subgroups import SUBGROUP_METRICS
 from magml.events import read_events
+from magml.experiments.details import EVERYBODY, UNTREATED, detail
 from magml.experiments.populations import subgroup_dimensions
 from magml.experiments.prepare import _treated
 
@@ -107,3 +110,40 @@ def test_subgroups_are_bands_and_what_was_recorded_before() -> None:
         "site": ["a", "b", "a", no],
         "pregnancy": ["pregnancy recorded", None, None, None],
     }
+
+
+def test_sensitivity_stands_beside_everybody_and_equals_its_rows_alone() -> None:
+    generator = np.random.default_rng(2)
+    n = 300
+    risk = generator.uniform(0.05, 0.95, n)
+    labels = (generator.random(n) < risk).astype(int)
+    treated = generator.random(n) < 0.2
+    no_rows = pd.DataFrame([event(1, -1, "RACE//Asian")])
+    read, relation = rows_of(no_rows, [6.0] * n)
+    validation = SimpleNamespace(replicates=100)
+    study = SimpleNamespace(
+        definitions=SimpleNamespace(
+            experiment=SimpleNamespace(validation=validation, net_benefit_thresholds=(0.2, 0.5))
+        ),
+        matrix=SimpleNamespace(names=()),
+        rows=SimpleNamespace(
+            events=read, relation=relation, labels=labels, sites=None, treated=treated,
+            evaluated=np.ones(n, dtype=bool), persons=np.arange(n), attrition=(),
+        ),
+        resampled_by=np.arange(n),
+    )  # fmt: skip
+    options = {"thresholds": [0.2, 0.5], "replicates": 100, "seed": 3}
+    whole = evaluate(labels, {"model": risk}, groups=np.arange(n), **options)
+    found = detail(study, SimpleNamespace(risks={"model": risk}), whole, seed=3)
+    table = found.sensitivity.table.set_index(["subgroup", "metric"])
+    alone = evaluate(
+        labels[~treated], {"model": risk[~treated]}, groups=np.arange((~treated).sum()), **options
+    )
+    for population, expected in ((EVERYBODY, whole), (UNTREATED, alone)):
+        part = table.loc[population]
+        assert part["n"].unique().tolist() == [expected.n]
+        assert part["events"].unique().tolist() == [expected.events]
+        for metric in SUBGROUP_METRICS:
+            got = part.loc[metric, ["value", "low", "high"]].to_numpy(dtype=float)
+            np.testing.assert_allclose(got, expected.value(metric), rtol=1e-9)
+    assert found.summary()["sensitivity"]["given_magnesium"] == treated.sum()

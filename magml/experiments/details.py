@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from magml.evaluation.checks import SMALL_CELL
-from magml.evaluation.subgroups import Subgroups, measure_subgroups
+from magml.evaluation.subgroups import SUBGROUP_METRICS, Subgroups, measure_subgroups
 from magml.evaluation.testing import AS_ORDERED, yield_of_testing
 from magml.experiments.populations import subgroup_dimensions
 from magml.models.nested import MODEL
@@ -16,10 +16,12 @@ from magml.models.nested import MODEL
 if TYPE_CHECKING:
     import pandas as pd
 
+    from magml.evaluation import Performance
     from magml.experiments.study import Study
     from magml.models.nested import NestedResult
 
 #: The two populations of the sensitivity analysis.
+_SENSITIVITY = "sensitivity"
 EVERYBODY, UNTREATED = "everybody", "without those given magnesium before the outcome"
 
 
@@ -49,17 +51,14 @@ class Details:
     treated: int | None
 
     def summary(self) -> dict[str, Any]:
-        """Return counts and explanations as JSON-safe values; counts under ten are withheld."""
-        treated = self.treated
-        if treated is not None and 0 < treated < SMALL_CELL:
-            treated = None
+        """Return counts and explanations as JSON-safe values."""
         return {
             "ordering": self.ordering,
             "subgroups_suppressed": self.subgroups.suppressed,
             "smallest_cell": SMALL_CELL,
             "sensitivity": {
                 "computable": self.sensitivity is not None,
-                "given_magnesium": treated,
+                "given_magnesium": self.treated,
                 "suppressed": bool(
                     self.sensitivity is not None and sum(self.sensitivity.suppressed.values())
                 ),
@@ -67,15 +66,15 @@ class Details:
         }
 
 
-def detail(study: Study, nested: NestedResult, *, seed: int) -> Details:
+def detail(study: Study, nested: NestedResult, performance: Performance, *, seed: int) -> Details:
     """Measure testing, subgroups and sensitivity on the rows of the cohort.
 
     Parameters
     ----------
-    study, nested
-        The study and its cross-validated risks.
+    study, nested, performance
+        The study, its cross-validated risks, and what was measured on the whole cohort.
     seed
-        Seed of the resamples.
+        Seed of the resamples, the one of `performance`.
     """
     experiment, rows = study.definitions.experiment, study.rows
     kept = rows.evaluated
@@ -104,18 +103,29 @@ def detail(study: Study, nested: NestedResult, *, seed: int) -> Details:
     if rows.treated is not None:
         given = rows.treated[kept]
         treated = int(given.sum())
-        everybody = np.full(len(labels), EVERYBODY, dtype=object)
         untreated = np.full(len(labels), UNTREATED, dtype=object)
         untreated[given] = None
-        sensitivity = measure_subgroups(
+        without = measure_subgroups(
             labels,
             risks,
-            {"all rows": everybody, "sensitivity": untreated},
+            {_SENSITIVITY: untreated},
             groups=groups,
             replicates=replicates,
             seed=seed,
         )
+        sensitivity = Subgroups(_beside(performance, without.table), without.suppressed)
     return Details(testing, _ordering(study, testing), subgroups, sensitivity, treated)
+
+
+def _beside(performance: Performance, without: pd.DataFrame) -> pd.DataFrame:
+    """Return the whole cohort's figures with those of the people not treated under them."""
+    import pandas as pd
+
+    whole = performance.metrics[performance.metrics["metric"].isin(SUBGROUP_METRICS)]
+    whole = whole.assign(
+        dimension=_SENSITIVITY, subgroup=EVERYBODY, groups=performance.groups
+    ).reindex(columns=without.columns)
+    return pd.concat([part for part in (whole, without) if len(part)], ignore_index=True)
 
 
 def _ordering(study: Study, testing: pd.DataFrame) -> dict[str, Any]:

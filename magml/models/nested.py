@@ -19,7 +19,7 @@ from magml.models.fit import fit_model, quick_plan
 from magml.models.peers import PEERS, fit_peer
 from magml.models.search import Trial
 from magml.models.seeds import derive_seed
-from magml.models.splits import spread_folds
+from magml.models.splits import check_folds, spread_folds
 
 #: Name of the model itself among the risks.
 MODEL = "model"
@@ -105,6 +105,7 @@ def nested_cross_validation(
     weights: ArrayLike | None = None,
     evaluated: NDArray[np.bool_] | None = None,
     monotone: Mapping[str, int] | None = None,
+    like: NestedResult | None = None,
     progress: NestedProgress | None = None,
 ) -> NestedResult:
     """Predict every row by a model whose columns, search and calibration never saw its fold.
@@ -133,6 +134,9 @@ def nested_cross_validation(
     peer_rows
         ``cohort``: peers learn from the cohort's own rows, as baselines do; ``all``: from all
         training rows, as the model does.
+    like
+        An earlier result on the same rows: its folds are used again, and each fold's settings
+        in place of a search, as for the same model at another threshold of the outcome.
     progress
         Called with fold (from 1), folds, stage, steps done and steps; folds run side by side, so
         calls of several folds are mixed and come from several threads.
@@ -182,8 +186,11 @@ def nested_cross_validation(
     person, group = np.asarray(persons), np.asarray(groups)
     weight = None if weights is None else np.asarray(weights, dtype=np.float64)
     cohort = np.ones(len(outcome), dtype=bool) if evaluated is None else np.asarray(evaluated)
-    fold = spread_folds(outcome, group, cohort, folds, derive_seed(seed, "outer"), strict=True)
-    fold = np.where(cohort, fold, -1)
+    if like is None:
+        fold = spread_folds(outcome, group, cohort, folds, derive_seed(seed, "outer"), strict=True)
+        fold = np.where(cohort, fold, -1)
+    else:
+        fold = check_folds(like.fold, outcome, folds)
     side = _sides(fold, group, folds)
     workers = max(1, min(folds, threads if threads is not None else os.cpu_count() or 1))
     setting = _Setting(
@@ -206,6 +213,7 @@ def nested_cross_validation(
         threads=threads or os.cpu_count() or 1,
         monotone=monotone,
         seed=seed,
+        estimators=() if like is None else tuple(done.estimator for done in like.folds),
     )
 
     def work(number: int) -> _FoldResult:
@@ -258,6 +266,7 @@ class _Setting:
     threads: int
     monotone: Mapping[str, int] | None
     seed: int
+    estimators: tuple[Estimator, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,7 +291,7 @@ def _fit_fold(
     matrix, outcome, weight = setting.matrix, setting.outcome, setting.weight
     own = train & setting.cohort
     risks: dict[str, NDArray[np.float64]] = {}
-    estimator: Estimator | None = None
+    estimator = setting.estimators[number] if setting.estimators else None
     for name, allowed in setting.columns.items():
         place = np.array([p for p, n in enumerate(setting.names) if n in set(allowed)])
         used = [setting.names[p] for p in place]

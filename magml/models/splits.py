@@ -59,6 +59,32 @@ def grouped_folds(y: ArrayLike, groups: ArrayLike, folds: int, seed: int) -> NDA
             _ACTION,
         )
     assigned = _assign(outcome, group, folds, seed, single=n_groups == len(group))
+    return check_folds(assigned, outcome, folds)
+
+
+def check_folds(assigned: NDArray[np.int64], y: ArrayLike, folds: int) -> NDArray[np.int64]:
+    """Return folds that each hold both classes of an outcome.
+
+    Parameters
+    ----------
+    assigned
+        Fold of each row, -1 for none, shape (n,).
+    y
+        Outcome, 0 or 1, shape (n,).
+    folds
+        Number of folds.
+
+    Raises
+    ------
+    CohortError
+        If a fold holds no row, or one class only.
+
+    Examples
+    --------
+    >>> check_folds(np.array([0, 0, 1, 1]), [0, 1, 1, 0], 2).tolist()
+    [0, 0, 1, 1]
+    """
+    outcome = np.asarray(y)
     for fold in range(folds):
         inside = outcome[assigned == fold]
         if inside.size == 0 or inside.min() == inside.max():
