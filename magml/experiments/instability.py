@@ -240,7 +240,7 @@ def plot_instability(found: Instability, path: Path) -> Path:
         upper.fill_between(table["risk"], table["low"], table["high"], color=style.BLUE, alpha=0.2)
         upper.plot(table["risk"], table["risk"], color=style.BLUE, marker="o", label="the model")
         upper.set_title("Risks when the model is refitted on other people")
-        upper.set_ylabel("risk by refits: 95% of them lie in the band")
+        upper.set_ylabel("risk by refits: the band holds 95%")
         lower.plot(table["risk"], table["mape"], color=style.VERMILION, marker="o")
         lower.set_ylim(bottom=0)
         lower.set_ylabel("mean absolute\nprediction error")
@@ -249,7 +249,8 @@ def plot_instability(found: Instability, path: Path) -> Path:
             style.percent_axes(axes, "xy")
         figure.supxlabel(
             f"{found.refits:,} refits on bootstrap samples of people, {found.n:,} rows in "
-            f"{len(table)} groups of risk.\nMean absolute prediction error {found.mape:.2%}.",
+            f"{len(table)} groups of risk.\n"
+            f"Mean absolute prediction error {100 * found.mape:.2f} points of risk.",
             fontsize=9, color="#404040", x=0.01, ha="left",
         )  # fmt: skip
         return style.save(figure, path)
