@@ -64,7 +64,11 @@ def test_folds_and_settings_are_those_of_the_first_and_nothing_is_searched(
 
     monkeypatch.setattr(fit_module, "search", no_search)
     table = measure_thresholds(study, first, performance, seed=5, threads=1)
-    assert table["threshold"].nunique() == 3
+    assert table["threshold"].unique().tolist() == [
+        "0.7 mmol/L / 1.7 mg/dL / 1.4 mEq/L",
+        "0.75 mmol/L / 1.8 mg/dL / 1.5 mEq/L",
+        "0.85 mmol/L / 2.1 mg/dL / 1.7 mEq/L",
+    ]
     auroc = table[(table["metric"] == "auroc") & (table["model"] == "model")]
     assert auroc["own"].tolist() == [True, False, False]
     assert auroc["value"].iloc[0] == performance.value("auroc")[0]

@@ -71,7 +71,8 @@ def measure_thresholds(
             "leave --thresholds out",
         )
     tables = [_rows(own, performance, own=True)]
-    others = [threshold for threshold in THRESHOLDS if threshold != own]
+    # An institution may name fewer units than there are: one equal bound is the same threshold.
+    others = [threshold for threshold in THRESHOLDS if not threshold.items() & own.items()]
     for step, threshold in enumerate(others):
         share = part(report, step / len(others), (step + 1) / len(others))
         try:
@@ -127,5 +128,16 @@ def _rows(threshold: dict[str, float], performance: Performance, *, own: bool) -
 
 
 def _named(threshold: dict[str, float]) -> str:
-    """Return a threshold in all its units."""
-    return " / ".join(f"{bound:g} {unit}" for unit, bound in threshold.items())
+    """Return a threshold in all its units, in one order.
+
+    Examples
+    --------
+    >>> _named({"mg/dL": 1.7, "mmol/L": 0.7})
+    '0.7 mmol/L / 1.7 mg/dL'
+    """
+    return " / ".join(f"{threshold[unit]:g} {unit}" for unit in sorted(threshold, key=_place))
+
+
+def _place(unit: str) -> tuple[int, str]:
+    known = list(THRESHOLDS[0])
+    return (known.index(unit) if unit in known else len(known), unit)
