@@ -269,3 +269,57 @@ def test_the_summary_of_a_bundle_names_the_experiment(run) -> None:
     assert training["experiment"]["name"] == "demo"
     assert training["n"] == run.metrics["n"]
     assert read_experiment("demo").name == "demo"
+
+
+def test_results_hold_testing_subgroups_and_sensitivity(run) -> None:
+    results = run.folder / "results"
+    testing = pd.read_csv(results / "testing.csv")
+    ordered = testing[testing["model"] == "as ordered"].iloc[0]
+    assert ordered["tests_per_case"] == pytest.approx(run.metrics["n"] / run.metrics["events"])
+    assert set(testing["model"]) >= {"model", "age_sex", "logistic", "random order"}
+    details = json.loads((results / "details.json").read_text())
+    attrition = pd.read_csv(results / "attrition.csv")
+    # Of those present at 6 h, the last step leaves whom somebody tested.
+    share = attrition["times"].iloc[-1] / attrition["times"].iloc[-2]
+    assert details["ordering"]["share_tested"] == pytest.approx(share)
+    subgroups = pd.read_csv(results / "subgroups.csv")
+    assert {"sex", "age", "site", "kidney function"} <= set(subgroups["dimension"])
+    assert subgroups["events"].min() >= 10
+    sex = subgroups[(subgroups["dimension"] == "sex") & (subgroups["metric"] == "auroc")]
+    assert sex["n"].sum() == run.metrics["n"]
+    assert sex["events"].sum() == run.metrics["events"]
+    assert (results / "plots" / "testing.png").stat().st_size > 10_000
+    audit = json.loads((results / "audit.json").read_text())
+    assert audit["clean"] is True
+    assert len(audit["checks"]) == 8
+    card = json.loads((run.bundle / "card.json").read_text())
+    assert not [limit for limit in card["limits"] if "Leak audit" in limit]
+    # The generator gives nobody magnesium.
+    assert not details["sensitivity"]["computable"]
+    assert not (results / "sensitivity.csv").exists()
+
+
+def test_a_leak_stands_in_the_card_the_results_and_the_summary(
+    records: Path, workspace: Path, tmp_path: Path
+) -> None:
+    events = pd.read_parquet(records / "events.parquet")
+    start = events["subject_id"].map(
+        events[events["code"] == "VISIT//inpatient"].set_index("subject_id")["time"]
+    )
+    late = (events["code"] == "LOINC//2823-3") & (events["time"] > start + pd.Timedelta(hours=6))
+    events.loc[late, "known_time"] = start[late] + pd.Timedelta(hours=1)
+    (tmp_path / "leak").mkdir()
+    events.to_parquet(tmp_path / "leak" / "events.parquet")
+    result = train(
+        "demo",
+        data=tmp_path / "leak",
+        out=tmp_path / "runs",
+        quick=True,
+        track=False,
+        workspace=workspace,
+    )
+    told = "Leak audit, known before it happened"
+    audit = json.loads((result.folder / "results" / "audit.json").read_text())
+    assert audit["clean"] is False
+    assert told in (result.bundle / "card.md").read_text()
+    assert told in result.summary()

@@ -100,6 +100,16 @@ def train(
         None
     ),
     threads: ThreadsOption = None,
+    thresholds: Annotated[
+        str,
+        typer.Option("--thresholds", help="own, or all: also at 0.70, 0.75 and 0.85 mmol/L."),
+    ] = "own",
+    instability: Annotated[
+        int,
+        typer.Option(
+            "--instability", min=0, help="Refits on bootstrap samples, 200 or more; 0: none."
+        ),
+    ] = 0,
     track: Annotated[bool, typer.Option("--track/--no-track", help="Record in MLflow.")] = True,
     as_json: JsonOption = False,
 ) -> None:
@@ -115,6 +125,8 @@ def train(
         quick=quick,
         seed=seed,
         threads=threads,
+        thresholds=thresholds,  # type: ignore[arg-type]  # checked by train
+        instability=instability,
         track=track,
         report=_report(),
     )

@@ -18,14 +18,20 @@ from magml.evaluation.net_benefit import DEFAULT_THRESHOLDS, net_benefit
 from magml.evaluation.overall import brier_score, log_loss, scaled_brier_score
 from magml.evaluation.performance import Performance, evaluate
 from magml.evaluation.plots import write_plots
+from magml.evaluation.subgroups import SUBGROUP_METRICS, Subgroups, measure_subgroups
+from magml.evaluation.testing import CAPACITIES, yield_of_testing
+from magml.evaluation.testing_plot import plot_testing
 
 __all__ = [
+    "CAPACITIES",
     "DEFAULT_THRESHOLDS",
     "METRICS",
+    "SUBGROUP_METRICS",
     "Bootstrap",
     "CalibrationGroups",
     "Metric",
     "Performance",
+    "Subgroups",
     "auprc",
     "auroc",
     "brier_score",
@@ -36,8 +42,11 @@ __all__ = [
     "evaluate",
     "integrated_calibration_index",
     "log_loss",
+    "measure_subgroups",
     "net_benefit",
     "percentile_interval",
+    "plot_testing",
     "scaled_brier_score",
     "write_plots",
+    "yield_of_testing",
 ]

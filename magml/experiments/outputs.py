@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,20 +11,42 @@ from magml.experiments.result import metrics_of
 from magml.files import pretty_json
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from magml.evaluation import Performance
+    from magml.experiments.audit import Audit
+    from magml.experiments.details import Details
+    from magml.experiments.instability import Instability
     from magml.experiments.study import Study
     from magml.models.nested import NestedResult
 
 
+@dataclass(frozen=True, eq=False)
+class Extras:
+    """What was asked for beyond a run: other thresholds, and the instability of risks."""
+
+    thresholds: pd.DataFrame | None = None
+    instability: Instability | None = None
+
+
 def write_results(
-    folder: Path, study: Study, nested: NestedResult, performance: Performance
+    folder: Path,
+    study: Study,
+    nested: NestedResult,
+    performance: Performance,
+    details: Details,
+    audit: Audit,
+    extras: Extras,
 ) -> None:
     """Write what a run found: no row of a patient among it.
 
     ``metrics.json`` and CSV tables of metrics, paired differences, net benefit, calibration,
-    attrition, folds and missingness; ``units.json`` (how values were mapped and converted); plots.
+    attrition, folds and missingness; tests needed per case, subgroups and sensitivity, with
+    ``details.json``; ``audit.json`` (the leak audit); ``units.json`` (how values were mapped and
+    converted); plots; where asked for, figures at other thresholds and the instability of risks.
     """
     from magml.evaluation import write_plots
+    from magml.evaluation.testing_plot import plot_testing
 
     folder.mkdir(parents=True)
     kept = nested.fold >= 0
@@ -45,6 +67,29 @@ def write_results(
         folder / "plots",
         outcome="low magnesium",
     )
+    details.testing.to_csv(folder / "testing.csv", index=False)
+    _write_extras(folder, extras)
+    plot_testing(performance, details.testing, folder / "plots" / "testing.png")
+    details.subgroups.table.to_csv(folder / "subgroups.csv", index=False)
+    if details.sensitivity is not None:
+        details.sensitivity.table.drop(columns="dimension").to_csv(
+            folder / "sensitivity.csv", index=False
+        )
+    (folder / "audit.json").write_text(pretty_json(audit.to_dict()), encoding="utf-8")
+    (folder / "details.json").write_text(pretty_json(details.summary()), encoding="utf-8")
+
+
+def _write_extras(folder: Path, extras: Extras) -> None:
+    """Write what was asked for beyond a run."""
+    if extras.thresholds is not None:
+        extras.thresholds.to_csv(folder / "thresholds.csv", index=False)
+    if extras.instability is not None:
+        from magml.experiments.instability import plot_instability
+
+        found = extras.instability
+        found.table.to_csv(folder / "instability.csv", index=False)
+        (folder / "instability.json").write_text(pretty_json(found.to_dict()), encoding="utf-8")
+        plot_instability(found, folder / "plots" / "instability.png")
 
 
 def fold_rows(nested: NestedResult) -> list[dict[str, Any]]:

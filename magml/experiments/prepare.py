@@ -34,6 +34,11 @@ class Rows:
         How the rows came about.
     notes
         What to know of them: values on the threshold, people treated before the outcome.
+    treated
+        Rows with magnesium given between prediction time and outcome, shape (n,); None where
+        the records hold no such drug, or the labels came without the outcome's time.
+    specimens
+        Specimens of the outcome's analyte; None for labels given.
     """
 
     events: Events
@@ -44,6 +49,8 @@ class Rows:
     evaluated: np.ndarray
     attrition: tuple[Step, ...]
     notes: tuple[str, ...] = ()
+    treated: np.ndarray | None = None
+    specimens: Specimens | None = None
 
 
 def open_data(definition: ExperimentDefinition, data: Any) -> Events:
@@ -75,10 +82,11 @@ def cohort_rows(
     specimens = find_specimens(events, catalogue, model.outcome.concept)
     table = build_cohort(events, definition.cohort, specimens, model.outcome, catalogue=catalogue)
     check_times(events, table.relation)
-    notes = (*_notes(specimens, table, catalogue), *table.notes, *events.notes)
     relation = _with_training_rows(definition.cohort, model, specimens, table, catalogue)
+    treated = _treated(events, relation, catalogue)
     frame = events.connection.execute(f"SELECT * FROM {relation} ORDER BY row_id").df()
     evaluated = frame["evaluated"].to_numpy(dtype=bool)
+    notes = (*_notes(specimens, table, evaluated, treated), *table.notes, *events.notes)
     labels = frame["boolean_value"].to_numpy(dtype="int8")
     check_outcome(labels[evaluated], definition.minimum_cases)
     sites = frame["site"].to_numpy(dtype=object) if frame["site"].notna().any() else None
@@ -90,7 +98,18 @@ def cohort_rows(
             "add the sites, or set validation.groups: subject",
         )
     persons = frame["subject_id"].to_numpy()
-    return Rows(events, relation, labels, persons, sites, evaluated, table.attrition, notes)
+    return Rows(
+        events,
+        relation,
+        labels,
+        persons,
+        sites,
+        evaluated,
+        table.attrition,
+        notes,
+        treated,
+        specimens,
+    )
 
 
 def _with_training_rows(
@@ -193,7 +212,9 @@ def check_outcome(labels: np.ndarray, minimum_cases: int) -> None:
         )
 
 
-def _notes(specimens: Specimens, table: CohortTable, catalogue: Catalogue) -> tuple[str, ...]:
+def _notes(
+    specimens: Specimens, table: CohortTable, evaluated: np.ndarray, treated: np.ndarray | None
+) -> tuple[str, ...]:
     """Say what a reader of the figures should know of the labels."""
     connection = table.events.connection
     on = connection.execute(
@@ -206,17 +227,17 @@ def _notes(specimens: Specimens, table: CohortTable, catalogue: Catalogue) -> tu
             f"{specimens.counts['implausible']} of {specimens.counts['values']} values of "
             f"{specimens.concept.label} are implausible and were left out"
         )
-    treated = _treated(table, catalogue)
     if treated is not None:
-        notes.append(f"{treated} of {total} were given magnesium between prediction and outcome")
+        given = int(treated[evaluated].sum())
+        notes.append(f"{given} of {total} were given magnesium between prediction and outcome")
     return tuple(notes)
 
 
-def _treated(table: CohortTable, catalogue: Catalogue) -> int | None:
-    """Count rows with magnesium given between prediction time and outcome; None if no drugs."""
+def _treated(events: Events, rows: str, catalogue: Catalogue) -> np.ndarray | None:
+    """Mark rows with magnesium given between prediction time and outcome; None if no drugs."""
     from magml.features.names import matches
 
-    connection, relation = table.events.connection, table.events.relation
+    connection, relation = events.connection, events.relation
     giving = {
         name
         for name, concept in catalogue.by_name.items()
@@ -232,14 +253,14 @@ def _treated(table: CohortTable, catalogue: Catalogue) -> int | None:
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE magml_treatment AS SELECT unnest(?) AS code", [codes]
     )
-    return int(
-        connection.execute(
-            f"SELECT count(DISTINCT r.row_id) FROM {table.relation} r "
-            f"JOIN {relation} e ON e.subject_id = r.subject_id "
-            "AND e.time >= r.prediction_time AND e.time < r.outcome_time "
-            "WHERE e.code IN (SELECT code FROM magml_treatment)"
-        ).fetchall()[0][0]
-    )
+    found = connection.execute(
+        f"SELECT r.row_id, bool_or(e.code IS NOT NULL) AS treated FROM {rows} r "
+        f"LEFT JOIN (SELECT * FROM {relation} "
+        "WHERE code IN (SELECT code FROM magml_treatment)) e ON e.subject_id = r.subject_id "
+        "AND e.time >= r.prediction_time AND e.time < r.outcome_time "
+        "GROUP BY r.row_id ORDER BY r.row_id"
+    ).df()
+    return found["treated"].to_numpy(dtype=bool)
 
 
 def source_folder(data: Any) -> tuple[Path, ...]:

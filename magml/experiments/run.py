@@ -27,6 +27,8 @@ from magml.progress import Report, part, silent
 if TYPE_CHECKING:
     from magml.bundle.write import BundleContents
     from magml.evaluation import Performance
+    from magml.experiments.audit import Audit
+    from magml.experiments.outputs import Extras
     from magml.models.fit import FittedModel
     from magml.models.nested import NestedResult
 
@@ -43,6 +45,8 @@ def train(
     threads: int | None = None,
     peers: Sequence[str] = (),
     peer_rows: Literal["cohort", "all"] = "cohort",
+    thresholds: Literal["own", "all"] = "own",
+    instability: int = 0,
     track: bool = True,
     tracking_uri: str | None = None,
     workspace: str | Path | None = None,
@@ -77,6 +81,12 @@ def train(
     peer_rows
         ``cohort``: they learn from the cohort's own rows, as baselines do; ``all``: also from the
         rows of its training offsets, as the model does.
+    thresholds
+        ``all``: evaluate the same settings at 0.70, 0.75 and 0.85 mmol/L too, refitted in the
+        same folds without a new search; the bundle stays at the model's own threshold.
+    instability
+        Refit the whole pipeline on so many bootstrap samples of people, 200 or more, and report
+        how much risks move; 0: do not.
     track
         Record the run in MLflow and register the model.
     tracking_uri
@@ -108,6 +118,10 @@ def train(
             "both, with a model; or an experiment with data",
             "add the missing one",
         )
+    _check_extras(thresholds, instability, labels)
+    # What was asked for beyond a run takes most of the time.
+    usual = 1.0 if thresholds == "own" and not instability else 0.4
+    whole, report = report, part(report, 0.0, usual)
     found = read_definitions(definition, by_labels=events is not None, workspace=workspace)
     seed = found.experiment.validation.seed if seed is None else seed
     study = build_study(
@@ -129,19 +143,37 @@ def train(
     )
     report(0.78, "resampling")
     performance = measure(study, nested, seed=seed)
+    from magml.experiments.audit import audit_study
+    from magml.experiments.details import detail
+
+    audit = audit_study(study, nested.fold, seed=seed, threads=threads)
+    details = detail(study, nested, performance, seed=seed)
     fitted = fit_final(
         study, seed=seed, quick=quick, threads=threads, report=part(report, 0.82, 0.94)
     )
+    extras = _extras(
+        study,
+        nested,
+        performance,
+        fitted,
+        thresholds=thresholds,
+        instability=instability,
+        seed=seed,
+        quick=quick,
+        threads=threads,
+        report=part(whole, 0.94 * usual, 0.95),
+    )
+    report = whole
     report(0.95, "writing results")
-    contents = _contents(study, nested, performance, fitted, seed=seed, data=data)
+    contents = _contents(study, nested, performance, fitted, audit, seed=seed, data=data)
     folder = Path(out) / found.experiment.name
     _refuse_foreign(folder)
     from magml.bundle.write import write_bundle
 
     with atomic_directory(folder) as beside:
         write_bundle(beside / "bundle", contents)
-        write_results(beside / "results", study, nested, performance)
-    recorded, warnings = None, []
+        write_results(beside / "results", study, nested, performance, details, audit, extras)
+    recorded, warnings = None, list(audit.lines())
     if track:
         from magml.experiments.recording import record_run
 
@@ -172,11 +204,73 @@ def train(
     )
 
 
+def _check_extras(thresholds: str, instability: int, labels: Any) -> None:
+    """Refuse what could only fail after hours of training."""
+    from magml.experiments.instability import check_refits
+
+    if thresholds not in ("own", "all"):
+        raise InputError(
+            f"the thresholds {thresholds!r}", "'own' or 'all'", "choose one of the two"
+        )
+    if thresholds == "all" and labels is not None:
+        raise InputError(
+            "other thresholds were asked for, but the labels were given",
+            "an experiment, whose specimens can be compared with any threshold",
+            "leave --thresholds out",
+        )
+    if instability:
+        check_refits(instability)
+
+
+def _extras(
+    study: Study,
+    nested: NestedResult,
+    performance: Performance,
+    fitted: FittedModel,
+    *,
+    thresholds: str,
+    instability: int,
+    seed: int,
+    quick: bool,
+    threads: int | None,
+    report: Report,
+) -> Extras:
+    """Compute what was asked for beyond a run."""
+    from magml.experiments.instability import prediction_instability
+    from magml.experiments.outputs import Extras
+    from magml.experiments.thresholds import measure_thresholds
+
+    table = moved = None
+    if thresholds == "all":
+        until = 0.5 if instability else 1.0
+        table = measure_thresholds(
+            study,
+            nested,
+            performance,
+            seed=seed,
+            quick=quick,
+            threads=threads,
+            report=part(report, 0.0, until),
+        )
+    if instability:
+        moved = prediction_instability(
+            study,
+            fitted,
+            refits=instability,
+            seed=seed,
+            quick=quick,
+            threads=threads,
+            report=part(report, 0.5 if thresholds == "all" else 0.0, 1.0),
+        )
+    return Extras(table, moved)
+
+
 def _contents(
     study: Study,
     nested: NestedResult,
     performance: Performance,
     fitted: FittedModel,
+    audit: Audit,
     *,
     seed: int,
     data: Any,
@@ -226,6 +320,7 @@ def _contents(
             training,
             nested.not_computable,
             baseline_notes=notes,
+            limits=audit.lines(),
         ),
     )
 

@@ -186,18 +186,23 @@ def cross_validate(
     report: Report,
     peers: Sequence[str] = (),
     peer_rows: Literal["cohort", "all"] = "cohort",
+    like: NestedResult | None = None,
 ) -> NestedResult:
-    """Predict every row by a model that never saw its fold, and so the baselines and ablations."""
+    """Predict every row by a model that never saw its fold, and so the baselines and ablations.
+
+    With `like`, an earlier result on the same rows, its folds and settings are used again, and
+    ablations are left out.
+    """
     from magml.models.nested import nested_cross_validation
 
     experiment, model = study.definitions.experiment, study.definitions.model
     catalogue, rows = study.definitions.catalogue, study.rows
     variants = {
         ablation.name: model_features(catalogue, model, ablation.domains)
-        for ablation in experiment.ablations
+        for ablation in (experiment.ablations if like is None else ())
     }
 
-    stages = _QUICK if quick else _SEARCHED
+    stages = _QUICK if quick or like is not None else _SEARCHED
     shares: dict[int, float] = {}
     lock = threading.Lock()
 
@@ -231,6 +236,7 @@ def cross_validate(
         evaluated=rows.evaluated,
         monotone=monotone_features(catalogue, model, study.features),
         split=study.split,
+        like=like,
         progress=progress,
     )
 

@@ -20,7 +20,7 @@ from magml.models.outer import OuterSplit
 from magml.models.peers import PEERS, fit_peer
 from magml.models.search import Trial
 from magml.models.seeds import derive_seed
-from magml.models.splits import spread_folds
+from magml.models.splits import check_folds, spread_folds, training_sides
 
 #: Name of the model itself among the risks.
 MODEL = "model"
@@ -107,6 +107,7 @@ def nested_cross_validation(
     evaluated: NDArray[np.bool_] | None = None,
     monotone: Mapping[str, int] | None = None,
     split: OuterSplit | None = None,
+    like: NestedResult | None = None,
     progress: NestedProgress | None = None,
 ) -> NestedResult:
     """Predict every row by a model whose columns, search and calibration never saw its fold.
@@ -137,6 +138,9 @@ def nested_cross_validation(
         training rows, as the model does.
     split
         Which rows test and train, in place of `folds` folds of `groups`.
+    like
+        An earlier result on the same rows: its folds are used again, and each fold's settings
+        in place of a search, as for the same model at another threshold of the outcome.
     progress
         Called with fold (from 1), folds, stage, steps done and steps; folds run side by side, so
         calls of several folds are mixed and come from several threads.
@@ -186,12 +190,16 @@ def nested_cross_validation(
     person, group = np.asarray(persons), np.asarray(groups)
     weight = None if weights is None else np.asarray(weights, dtype=np.float64)
     cohort = np.ones(len(outcome), dtype=bool) if evaluated is None else np.asarray(evaluated)
-    if split is None:
-        fold = spread_folds(outcome, group, cohort, folds, derive_seed(seed, "outer"), strict=True)
-        fold = np.where(cohort, fold, -1)
-        side = _sides(fold, group, folds)
-    else:
+    if split is not None:
         fold, side, folds = split.fold, list(split.train), len(split.train)
+    else:
+        if like is None:
+            spread_seed = derive_seed(seed, "outer")
+            fold = spread_folds(outcome, group, cohort, folds, spread_seed, strict=True)
+            fold = np.where(cohort, fold, -1)
+        else:
+            fold = check_folds(like.fold, outcome, folds)
+        side = training_sides(fold, group, folds)
     workers = max(1, min(folds, threads if threads is not None else os.cpu_count() or 1))
     setting = _Setting(
         matrix=matrix,
@@ -213,6 +221,7 @@ def nested_cross_validation(
         threads=threads or os.cpu_count() or 1,
         monotone=monotone,
         seed=seed,
+        estimators=() if like is None else tuple(done.estimator for done in like.folds),
     )
 
     def work(number: int) -> _FoldResult:
@@ -265,6 +274,7 @@ class _Setting:
     threads: int
     monotone: Mapping[str, int] | None
     seed: int
+    estimators: tuple[Estimator, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,7 +299,7 @@ def _fit_fold(
     matrix, outcome, weight = setting.matrix, setting.outcome, setting.weight
     own = train & setting.cohort
     risks: dict[str, NDArray[np.float64]] = {}
-    estimator: Estimator | None = None
+    estimator = setting.estimators[number] if setting.estimators else None
     for name, allowed in setting.columns.items():
         place = np.array([p for p, n in enumerate(setting.names) if n in set(allowed)])
         used = [setting.names[p] for p in place]
@@ -363,17 +373,6 @@ def _comparison(
         options.pop("weights")
         return fit_peer(name, *arguments, evaluated=evaluated, trials=trials, **options)
     return fit_baseline(name, *arguments, **options)
-
-
-def _sides(fold: NDArray[np.int64], group: NDArray[Any], folds: int) -> list[NDArray[np.bool_]]:
-    """Return each fold's training rows: all rows of groups that have no row in the fold."""
-    _, code = np.unique(group, return_inverse=True)
-    sides = []
-    for number in range(folds):
-        held = np.zeros(int(code.max()) + 1, dtype=bool)
-        held[code[fold == number]] = True
-        sides.append(~held[code])
-    return sides
 
 
 def _of_fold(

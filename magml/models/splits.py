@@ -59,6 +59,32 @@ def grouped_folds(y: ArrayLike, groups: ArrayLike, folds: int, seed: int) -> NDA
             _ACTION,
         )
     assigned = _assign(outcome, group, folds, seed, single=n_groups == len(group))
+    return check_folds(assigned, outcome, folds)
+
+
+def check_folds(assigned: NDArray[np.int64], y: ArrayLike, folds: int) -> NDArray[np.int64]:
+    """Return folds that each hold both classes of an outcome.
+
+    Parameters
+    ----------
+    assigned
+        Fold of each row, -1 for none, shape (n,).
+    y
+        Outcome, 0 or 1, shape (n,).
+    folds
+        Number of folds.
+
+    Raises
+    ------
+    CohortError
+        If a fold holds no row, or one class only.
+
+    Examples
+    --------
+    >>> check_folds(np.array([0, 0, 1, 1]), [0, 1, 1, 0], 2).tolist()
+    [0, 0, 1, 1]
+    """
+    outcome = np.asarray(y)
     for fold in range(folds):
         inside = outcome[assigned == fold]
         if inside.size == 0 or inside.min() == inside.max():
@@ -185,3 +211,31 @@ def _assign(
     for fold, (_, test) in enumerate(parts):
         assigned[test] = fold
     return assigned
+
+
+def training_sides(
+    fold: NDArray[np.int64], group: ArrayLike, folds: int
+) -> list[NDArray[np.bool_]]:
+    """Return each fold's training rows: all rows of groups that have no row in the fold.
+
+    Parameters
+    ----------
+    fold
+        Fold of each row, shape (n,); negative for rows that are in none.
+    group
+        Group of each row, shape (n,).
+    folds
+        Number of folds.
+
+    Examples
+    --------
+    >>> [side.tolist() for side in training_sides(np.array([0, 1, -1]), [7, 8, 7], 2)]
+    [[False, True, False], [True, False, True]]
+    """
+    _, code = np.unique(group, return_inverse=True)
+    sides = []
+    for number in range(folds):
+        held = np.zeros(int(code.max()) + 1, dtype=bool)
+        held[code[fold == number]] = True
+        sides.append(~held[code])
+    return sides
