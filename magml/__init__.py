@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from magml.bundle import load
+    from magml.checks import check
     from magml.errors import MagmlError
     from magml.events import Events, read_events
     from magml.experiments import train
@@ -22,6 +23,7 @@ _WHERE = {
     "MagmlError": "magml.errors",
     "MagnesiumRiskClassifier": "magml.models",
     "build_features": "magml.features",
+    "check": "magml.checks",
     "load": "magml.bundle",
     "magnesium_depletion_score": "magml.models",
     "open_source": "magml.sources",
@@ -34,6 +36,7 @@ __all__ = [
     "MagmlError",
     "MagnesiumRiskClassifier",
     "build_features",
+    "check",
     "load",
     "magnesium_depletion_score",
     "open_source",

@@ -203,6 +203,31 @@ def features(
     _print({"features": rows}, catalogue_text(rows), as_json)
 
 
+@app.command()
+def check(
+    events: Annotated[
+        Path | None,
+        typer.Argument(help="Events: Parquet, CSV, or a folder of Parquet files."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", help="Layout of --data, instead of events.")
+    ] = None,
+    data: DataOption = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", help="Option of the layout, key=value; may be repeated."),
+    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page, FILE.html.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check data before training: what is wrong with them, and what it costs the model."""
+    from magml.cli.check import check_data
+
+    found = check_data(events, source, data, option or [], html, _report())
+    text = found.text() + (f"\nPage written to {html}" if html is not None else "")
+    _print({**found.to_dict(), "html": None if html is None else str(html)}, text, as_json)
+
+
 def _waterfalls(why: Any, folder: Path, top: int, level: str) -> list[str]:
     """Draw the rows of highest risk; files are numbered by rank, not named by person."""
     order = sorted(range(why.n), key=lambda row: -float(why.risk[row]))[:top]
