@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from magml.features import build_features
     from magml.models import MagnesiumRiskClassifier, magnesium_depletion_score
     from magml.sources import open_source
+    from magml.workspace import init
 
 _WHERE = {
     "Events": "magml.events",
@@ -24,6 +25,7 @@ _WHERE = {
     "MagnesiumRiskClassifier": "magml.models",
     "build_features": "magml.features",
     "check": "magml.checks",
+    "init": "magml.workspace",
     "load": "magml.bundle",
     "magnesium_depletion_score": "magml.models",
     "open_source": "magml.sources",
@@ -37,6 +39,7 @@ __all__ = [
     "MagnesiumRiskClassifier",
     "build_features",
     "check",
+    "init",
     "load",
     "magnesium_depletion_score",
     "open_source",

@@ -51,7 +51,7 @@ BUNDLE = "runs/demo/bundle"
 def test_help_names_the_verbs_and_imports_nothing_heavy(tmp_path: Path) -> None:
     done = magml("--help", cwd=tmp_path)
     assert done.returncode == 0
-    for verb in ("demo", "check", "train", "score", "explain", "features"):
+    for verb in ("demo", "init", "check", "train", "score", "explain", "features"):
         assert verb in done.stdout
     code = (
         "import sys; import magml.cli, magml; "

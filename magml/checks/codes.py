@@ -154,7 +154,13 @@ def _spellings(vocabulary: str, text: str) -> list[str]:
     parts = text.split()
     if vocabulary in PHRASE_VOCABULARIES:
         return [text, *(part for part in parts[:4] if len(part) > 6)]
-    return [text, " ".join(parts[:2]), *(part for part in parts[:1] if len(part) > 5)]
+    # "K_S" is potassium in serum: a short name with a shorter word for the specimen.
+    marked = len(parts) == 2 and len(parts[1]) <= 3
+    return [
+        text,
+        " ".join(parts[:2]),
+        *(part for part in parts[:1] if len(part) > 5 or marked),
+    ]
 
 
 class _Key:

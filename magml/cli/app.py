@@ -228,6 +228,35 @@ def check(
     _print({**found.to_dict(), "html": None if html is None else str(html)}, text, as_json)
 
 
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder to make.")],
+    data: DataOption = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", help="Layout of --data; default what its files look like."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a workspace: the definitions to change, and a mapping of plain tables to complete."""
+    from magml.workspace import init as make
+
+    made = make(folder, data=data, source=source)
+    mapping = None if made.mapping is None else str(made.mapping)
+    lines = [f"Made {folder} with features/, models/ and experiments/."]
+    if mapping is not None:
+        lines.append(f"Guessed {mapping}: {made.to_complete} places to complete.")
+    lines += ["Next:", *(f"  {command}" for command in made.commands)]
+    result = {
+        "folder": str(made.folder),
+        "layout": made.layout,
+        "mapping": mapping,
+        "to_complete": made.to_complete,
+        "commands": list(made.commands),
+    }
+    _print(result, "\n".join(lines), as_json)
+
+
 def _waterfalls(why: Any, folder: Path, top: int, level: str) -> list[str]:
     """Draw the rows of highest risk; files are numbered by rank, not named by person."""
     order = sorted(range(why.n), key=lambda row: -float(why.risk[row]))[:top]
