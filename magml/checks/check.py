@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magml.checks.coverage import code_findings, coverage_findings, duplicate_findings
@@ -78,7 +77,7 @@ def check(
 
     report(0.0, "reading the events")
     connection = None if isinstance(events, Events) else connect(memory=_MEMORY)
-    read = _stored(events, read_events(events, connection))
+    read = _stored(read_events(events, connection))
     try:
         return _check(read, catalogue or read_catalogue(), now or _now(), report)
     finally:
@@ -135,10 +134,20 @@ def _check(events: Events, catalogue: Catalogue, now: dt.datetime, report: Repor
     )
 
 
-def _stored(given: Any, events: Events) -> Events:
-    """Return events whose rows are read often: text files and joins of a source are stored once."""
-    if isinstance(given, str | Path) and not str(given).lower().endswith((".csv", ".gz", ".tsv")):
-        return events  # Parquet: reading only the columns asked for is faster than storing them
+#: Names of events that are read as they are, without a layout's joins.
+_AS_THEY_ARE = frozenset(("parquet", "folder", "events"))
+
+
+def _stored(events: Events) -> Events:
+    """Return events whose rows can be read often: text files and joins are stored once."""
+    parquet = events.files and all(str(path).endswith(".parquet") for path in events.files)
+    if parquet and events.name in _AS_THEY_ARE:
+        return events  # reading only the columns asked for is faster than storing all of them
+    tables = events.connection.execute(
+        "SELECT count(*) FROM duckdb_tables() WHERE table_name = ?", [events.relation]
+    ).fetchall()[0][0]
+    if tables:
+        return events
     name = f"{events.relation}_checked"
     events.connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT {_COLUMNS} FROM {events.relation}"

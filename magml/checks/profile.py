@@ -134,8 +134,10 @@ def profile_events(events: Events, now: dt.datetime) -> Profile:
         SELECT subject_id,
                min(epoch_us(time) {midnight}) FILTER (code = 'MEDS_BIRTH') AS birth,
                max(epoch_us(time) {midnight}) FILTER (code = 'MEDS_DEATH') AS death,
-               count(DISTINCT time) FILTER (code = 'MEDS_BIRTH') AS births,
-               count(DISTINCT code) FILTER (starts_with(code, 'GENDER//')) AS sexes
+               min(time) FILTER (code = 'MEDS_BIRTH') < max(time) FILTER (code = 'MEDS_BIRTH')
+                   AS several_births,
+               min(code) FILTER (starts_with(code, 'GENDER//'))
+                   < max(code) FILTER (starts_with(code, 'GENDER//')) AS several_sexes
         FROM {events.relation}
         WHERE (code IN ('MEDS_BIRTH', 'MEDS_DEATH') AND isfinite(time))
            OR starts_with(code, 'GENDER//')
@@ -161,7 +163,7 @@ def profile_events(events: Events, now: dt.datetime) -> Profile:
         f"SELECT count(DISTINCT subject_id) FROM {events.relation}"
     ).fetchall()[0][0]
     births, several, sexes = connection.execute(
-        f"SELECT count(birth), count(*) FILTER (births > 1), count(*) FILTER (sexes > 1) "
+        f"SELECT count(birth), count(*) FILTER (several_births), count(*) FILTER (several_sexes) "
         f"FROM {persons}"
     ).fetchall()[0]
     codes = tuple(

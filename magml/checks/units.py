@@ -44,7 +44,7 @@ def check_event_units(
         *_unfit(mapped, lines),
         *_unknown(mapped),
         *_missing(mapped),
-        *_mixed(mapped),
+        *_mixed(mapped, report),
         *_impossible(mapped, implausible),
     ]
     return findings, lines, mapped
@@ -269,19 +269,27 @@ def _rejected(
     )
 
 
-def _mixed(mapped: Mapped) -> Iterable[Finding]:
-    """Analytes whose values stand in more than one unit."""
+def _mixed(mapped: Mapped, report: UnitReport) -> Iterable[Finding]:
+    """Analytes whose values stand in more than one unit, and the sites that use several."""
     units: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for group, _, name in _measured(mapped):
-        known = canonical_or_none(group.unit) if group.unit else "no unit"
-        units[name][known or group.unit] += group.values
+        units[name][_spelling(group.unit)] += group.values
     mixed = {name: found for name, found in units.items() if len(found) > 1}
     if not mixed:
         return
+    of_site: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for finding in report.findings:
+        if finding.group.site is not None:
+            place = (finding.group.concept, finding.group.site)
+            of_site[place].add(_spelling(finding.group.unit))
     items = []
     for name, found in mixed.items():
         parts = sorted(found.items(), key=lambda part: (-part[1], part[0]))
         listed = ", ".join(f"{unit} {n:,}" for unit, n in parts)
+        sites = sorted(site for (of, site), used in of_site.items() if of == name and len(used) > 1)
+        if sites:
+            more = f" and {len(sites) - 5} more" if len(sites) > 5 else ""
+            listed += f"; several at once at site {', '.join(sites[:5])}{more}"
         items.append(Item(name, sum(n for _, n in parts[1:]), listed))
     items.sort(key=lambda item: (-item.count, item.name))
     yield Finding(
@@ -298,6 +306,11 @@ def _mixed(mapped: Mapped) -> Iterable[Finding]:
         (),
         tuple(items[:_SHOWN]),
     )
+
+
+def _spelling(unit: str | None) -> str:
+    """Return a unit so that two spellings of one are equal."""
+    return (canonical_or_none(unit) or unit) if unit else "no unit"
 
 
 def _impossible(mapped: Mapped, implausible: dict[tuple[str, str, str], int]) -> Iterable[Finding]:
