@@ -170,6 +170,34 @@ def test_a_wide_table_and_what_nobody_can_tell(tmp_path: Path) -> None:
         assert asked in text
 
 
+def test_numbers_as_codes_and_a_person_by_another_name(tmp_path: Path) -> None:
+    folder = tmp_path / "numbers"
+    folder.mkdir()
+    (folder / "labevents.csv").write_text(
+        "labevent_id,subject_id,hadm_id,itemid,charttime,storetime,valuenum,valueuom\n"
+        "1,10,77,50960,2150-01-02 10:00:00,2150-01-02 11:10:00,1.9,mg/dL\n"
+    )
+    (folder / "orders.csv").write_text(
+        "patientkey2,drugname,ordered\nx1,omeprazole,2150-01-02 10:00:00\n"
+    )
+    made = init(tmp_path / "ours", data=folder)
+    assert made.mapping is not None
+    text = made.mapping.read_text()
+    labs, orders = (tables(made.mapping)[f"{name}.csv"] for name in ("labevents", "orders"))
+    assert (labs["person"], labs["visit"]) == ("subject_id", "hadm_id")
+    assert (labs["time"], labs["known"]) == ("charttime", "storetime")
+    assert labs["events"] == [
+        {
+            "code": {"column": "itemid", "vocabulary": "LAB"},
+            "value": "valuenum",
+            "unit": {"column": "valueuom"},
+        }
+    ]
+    assert "itemid holds numbers" in text
+    assert orders["person"] == "patientkey2"
+    assert "is patientkey2 the person's id" in text
+
+
 def test_what_cannot_be_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="did you mean 'omop'"):
         init(tmp_path / "ours", data=tmp_path, source="omp")

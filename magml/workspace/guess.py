@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from magml.definitions import Catalogue
 
 _PERSON = r"(subject|person|patient|pat|pt|member|mrn|participant)[_ ]?(id|no|nr|num|number|key)?"
+_PERSON_LIKE = r".*(patient|person|subject|pid).*"
 _BIRTH = r".*(birth|born|dob|geb).*"
 _SEX = r"(sex|gender|geschlecht)"
 _KNOWN = r".*(result.?(time|date)|releas|report|verif|valid|avail|posted|store|final|freigabe).*"
@@ -121,6 +123,8 @@ def guess_table(table: TableGuess, person: str | None, catalogue: Catalogue) -> 
     found = MappingGuess(table, person, visit.name if visit else None, decimal, events)
     if person is None:
         found.open.append("person: which column is the person's id?")
+    elif not re.fullmatch(_PERSON, _plain(person)):
+        found.open.append(f"person: is {person} the person's id, and not that of a stay?")
     if not events:
         found.open.append("events: nothing was recognised; see docs/plain-tables.md")
     return found
@@ -129,13 +133,16 @@ def guess_table(table: TableGuess, person: str | None, catalogue: Catalogue) -> 
 def guess_person(tables: Iterable[TableGuess]) -> dict[str, str]:
     """Return the person's column by table: by its name, and alike in all tables."""
     listed = list(tables)
-    exact = {t.pattern: c for t in listed for c in t.columns[::-1] if _named(c, _PERSON)}
-    common = {column.name for column in exact.values()}
+    found = {t.pattern: c.name for t in listed for c in t.columns[::-1] if _named(c, _PERSON)}
+    # Otherwise what may name a person, the column that most tables share first.
+    shared = Counter(c.name for t in listed for c in t.columns if _named(c, _PERSON_LIKE))
+    known = [*dict.fromkeys(found.values()), *(name for name, _ in shared.most_common())]
     for table in listed:
-        for column in table.columns:
-            if table.pattern not in exact and column.name in common:
-                exact[table.pattern] = column
-    return {pattern: column.name for pattern, column in exact.items()}
+        names = {column.name for column in table.columns}
+        for name in known:
+            if name in names:
+                found.setdefault(table.pattern, name)
+    return found
 
 
 def _coded(
@@ -161,7 +168,7 @@ def _coded(
         if site is not None:
             yield EventGuess("", site.name, "SITE", known_at_once=True)
             words.remove(site)
-    candidates = [c for c in words if _named(c, _CODE) and c.number < 0.5]
+    candidates = [c for c in words if _named(c, _CODE) and (c.number < 0.5 or c.whole)]
     ranked = sorted(candidates, key=lambda c: -_vocabulary(table, c, catalogue)[1])
     if ranked and time is not None:
         column = ranked[0]
@@ -170,7 +177,12 @@ def _coded(
         if value is not None:
             event.value = value.name
             event.unit_column = unit.name if unit is not None else None
-        if not share:
+        if column.whole:
+            event.open.append(
+                f"names: {column.name} holds numbers; give each its code under names, as "
+                f'"{vocabulary}//{column.values[0]}": LOINC//...'
+            )
+        elif not share:
             event.open.append(f"vocabulary: is {column.name} really {vocabulary}?")
         yield event
         return
