@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from magml.bundle import load
+    from magml.checks import check
     from magml.errors import MagmlError
     from magml.events import Events, read_events
     from magml.experiments import train
     from magml.features import build_features
     from magml.models import MagnesiumRiskClassifier, magnesium_depletion_score
     from magml.sources import open_source
+    from magml.workspace import init
 
 _WHERE = {
     "Events": "magml.events",
     "MagmlError": "magml.errors",
     "MagnesiumRiskClassifier": "magml.models",
     "build_features": "magml.features",
+    "check": "magml.checks",
+    "init": "magml.workspace",
     "load": "magml.bundle",
     "magnesium_depletion_score": "magml.models",
     "open_source": "magml.sources",
@@ -34,6 +38,8 @@ __all__ = [
     "MagmlError",
     "MagnesiumRiskClassifier",
     "build_features",
+    "check",
+    "init",
     "load",
     "magnesium_depletion_score",
     "open_source",

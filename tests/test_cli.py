@@ -51,7 +51,7 @@ BUNDLE = "runs/demo/bundle"
 def test_help_names_the_verbs_and_imports_nothing_heavy(tmp_path: Path) -> None:
     done = magml("--help", cwd=tmp_path)
     assert done.returncode == 0
-    for verb in ("demo", "train", "score", "explain", "features"):
+    for verb in ("demo", "init", "check", "train", "score", "explain", "features"):
         assert verb in done.stdout
     code = (
         "import sys; import magml.cli, magml; "
@@ -115,9 +115,31 @@ def test_features_are_printed_and_written(place: Path) -> None:
     assert len(table) == 700
 
 
+def test_check_prints_and_writes_what_is_wrong(place: Path) -> None:
+    done = magml("check", "records/events.parquet", "--html", "check.html", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "people" in done.stdout.splitlines()[0]
+    assert "What the data hold of the catalogue" in done.stdout
+    assert (place / "check.html").read_text().startswith("<!doctype html>")
+    done = magml("check", "--source", "events", "--data", "records", "--json", cwd=place)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["people"] == 700
+    assert report["counts"]["error"] == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (("check",), "magml check EVENTS, or"),
+        (("check", "absent.parquet"), "absent.parquet"),
+        (("check", "--source", "evnts", "--data", "records"), "did you mean 'events'"),
+        (
+            ("check", "--source", "events", "--data", "records", "--option", "zone"),
+            "no key=value",
+        ),
+        (("check", "records/events.parquet", "--option", "a=b"), "add --source"),
+        (("check", "records/events.parquet", "--html", "page.txt"), "does not end in .html"),
         (("train", "experiments/dmo.yaml", "--data", "records"), "did you mean 'demo'"),
         (("train", "experiments/demo.yaml"), "add --data FOLDER"),
         (("train", "experiments/demo.yaml", "--data", "nowhere"), "nowhere"),

@@ -235,6 +235,60 @@ def features(
     _print({"features": rows}, catalogue_text(rows), as_json)
 
 
+@app.command()
+def check(
+    events: Annotated[
+        Path | None,
+        typer.Argument(help="Events: Parquet, CSV, or a folder of Parquet files."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", help="Layout of --data, instead of events.")
+    ] = None,
+    data: DataOption = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", help="Option of the layout, key=value; may be repeated."),
+    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page, FILE.html.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check data before training: what is wrong with them, and what it costs the model."""
+    from magml.cli.check import check_data
+
+    found = check_data(events, source, data, option or [], html, _report())
+    text = found.text() + (f"\nPage written to {html}" if html is not None else "")
+    _print({**found.to_dict(), "html": None if html is None else str(html)}, text, as_json)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder to make.")],
+    data: DataOption = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", help="Layout of --data; default what its files look like."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a workspace: the definitions to change, and a mapping of plain tables to complete."""
+    from magml.workspace import init as make
+
+    made = make(folder, data=data, source=source)
+    mapping = None if made.mapping is None else str(made.mapping)
+    lines = [f"Made {folder} with features/, models/ and experiments/."]
+    if mapping is not None:
+        lines.append(f"Guessed {mapping}: {made.to_complete} places to complete.")
+    lines += ["Next:", *(f"  {command}" for command in made.commands)]
+    result = {
+        "folder": str(made.folder),
+        "layout": made.layout,
+        "mapping": mapping,
+        "to_complete": made.to_complete,
+        "commands": list(made.commands),
+    }
+    _print(result, "\n".join(lines), as_json)
+
+
 def _waterfalls(why: Any, folder: Path, top: int, level: str) -> list[str]:
     """Draw the rows of highest risk; files are numbered by rank, not named by person."""
     order = sorted(range(why.n), key=lambda row: -float(why.risk[row]))[:top]

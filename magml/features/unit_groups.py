@@ -42,6 +42,21 @@ def check_groups(
     UnitError
         If values are not in the unit they are declared in.
     """
+    report = report_groups(plan, events, entries)
+    report.raise_for_refused()
+    return report, undoubted_units(report)
+
+
+def report_groups(
+    plan: Plan,
+    events: Events,
+    entries: Iterable[tuple[Group, tuple[Entry, ...]]],
+    most_values: int = _MOST_VALUES,
+) -> UnitReport:
+    """Return what `check_groups` finds, without an error for what is wrong.
+
+    With more than `most_values` values, those of a share of the people are looked at.
+    """
     from magml.units import UnitGroup, check_units
 
     wanted: dict[tuple[str, str], list[str]] = {}
@@ -53,11 +68,14 @@ def check_groups(
                 wanted.setdefault((group.code, group.unit), []).append(concept.name)
     groups = [
         UnitGroup(name, code, unit or None, site, n, median, iqr, people)
-        for code, unit, site, n, people, median, iqr in _summaries(events, wanted)
+        for code, unit, site, n, people, median, iqr in _summaries(events, wanted, most_values)
         for name in wanted[(code, unit)]
     ]
-    report = check_units(groups, plan.catalogue.by_name)
-    report.raise_for_refused()
+    return check_units(groups, plan.catalogue.by_name)
+
+
+def undoubted_units(report: UnitReport) -> dict[str, str]:
+    """Return the unit of each code that has none, where all sites and every site agree."""
     overall = {code: unit for (code, site), unit in report.assumed.items() if site is None}
     doubtful = {
         finding.group.code
@@ -66,11 +84,11 @@ def check_groups(
         and finding.status in ("inferred", "abstained")
         and finding.unit != overall.get(finding.group.code)
     }
-    return report, {code: unit for code, unit in overall.items() if code not in doubtful}
+    return {code: unit for code, unit in overall.items() if code not in doubtful}
 
 
 def _summaries(
-    events: Events, wanted: Iterable[tuple[str, str]]
+    events: Events, wanted: Iterable[tuple[str, str]], most_values: int
 ) -> list[tuple[str, str, str | None, int, int, float, float]]:
     """Return code, unit, site (None = all), n, people, median and interquartile range."""
     pairs = sorted(wanted)
@@ -87,7 +105,7 @@ def _summaries(
         WHERE e.numeric_value BETWEEN -1.7e308 AND 1.7e308"""
     try:
         total = connection.execute(f"SELECT count(*) FROM ({values})").fetchall()[0][0]
-        share = -(-total // _MOST_VALUES)
+        share = -(-total // most_values)
         sampled = f" AND hash(e.subject_id) % {share} = 0" if share > 1 else ""
         # Both kinds of summary in one pass; a person of several sites counts only overall.
         found = connection.execute(f"""
