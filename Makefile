@@ -14,7 +14,7 @@ help:
 	@echo "make demo     train, score and explain on a small synthetic hospital (about 2 minutes)"
 	@echo "make test     run the tests"
 	@echo "make check    ruff and mypy"
-	@echo "make results  run the four studies on open data and write docs/results.md"
+	@echo "make results  run the studies on open data and write docs/results.md"
 	@echo "make bench    run the benchmarks"
 
 $(STAMP): pyproject.toml

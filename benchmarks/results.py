@@ -25,6 +25,7 @@ STUDIES = {
     "physionet2012_follow": "physionet2012",
     "eicu_screen": "eicu_demo",
     "eicu_follow": "eicu_demo",
+    "nhanes1_screen": "nhanes1",
 }
 SHOWN = (
     ("auroc", "AUROC"),
@@ -193,8 +194,9 @@ What to keep in mind:
 - Default parameters and the search space were chosen on PhysioNet 2012 sets a and b, with
   cross-validation over the same people. The nested figures below repeat the search inside the folds
   but not that choice, so they are slightly optimistic for PhysioNet 2012; they are not for eICU.
-- Both data sets are from intensive care in the United States. PhysioNet 2012 holds no drugs or
-  diagnoses; the eICU demo holds few eligible people per hospital, and its intervals are wide.
+- PhysioNet 2012 and eICU are from intensive care in the United States. PhysioNet 2012 holds no
+  drugs or diagnoses; the eICU demo holds few eligible people per hospital, and its intervals are
+  wide. NHANES I (1971-75) is an outpatient examination; magnesium is added on to the same sample.
 """
 
 if __name__ == "__main__":
