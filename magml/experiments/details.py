@@ -77,7 +77,7 @@ def detail(study: Study, nested: NestedResult, performance: Performance, *, seed
         Seed of the resamples, the one of `performance`.
     """
     experiment, rows = study.definitions.experiment, study.rows
-    kept = rows.evaluated
+    kept = nested.fold >= 0  # a hold-out tests only some rows of the cohort
     labels, groups = rows.labels[kept], study.resampled_by[kept]
     risks = {name: risk[kept] for name, risk in nested.risks.items()}
     replicates = experiment.validation.replicates

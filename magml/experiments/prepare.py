@@ -14,6 +14,7 @@ from magml.definitions.experiment import Cohort
 from magml.errors import CohortError, InputError
 from magml.events import Events, read_events, read_labels
 from magml.events.table import identifier
+from magml.features.unit_groups import check_analyte
 from magml.outcomes import Specimens, find_specimens
 from magml.sources import open_source
 
@@ -75,11 +76,15 @@ def cohort_rows(
 
     Raises
     ------
+    UnitError
+        If the outcome's values are not in the unit they are declared in.
     CohortError
         If the cohort is empty, all prediction times lie before the first record, the outcome
         has one class, or there are fewer cases than the experiment demands.
     """
     specimens = find_specimens(events, catalogue, model.outcome.concept)
+    # A screening model has no feature of the outcome's analyte: nothing else would check its unit.
+    check_analyte(events, catalogue, model.outcome.concept)
     table = build_cohort(events, definition.cohort, specimens, model.outcome, catalogue=catalogue)
     check_times(events, table.relation)
     relation = _with_training_rows(definition.cohort, model, specimens, table, catalogue)

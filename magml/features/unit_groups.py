@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from magml.features.arrow import to_arrow
 from magml.features.concepts import Entry, Group
+from magml.features.names import matches
 from magml.features.plan import Plan
 
 if TYPE_CHECKING:
+    from magml.definitions.catalogue import Catalogue
     from magml.events.table import Events
     from magml.units import UnitReport
 
@@ -72,6 +74,30 @@ def report_groups(
         for name in wanted[(code, unit)]
     ]
     return check_units(groups, plan.catalogue.by_name)
+
+
+def check_analyte(events: Events, catalogue: Catalogue, name: str) -> UnitReport:
+    """Check the units of one analyte's values, whether or not a feature is made of it.
+
+    Raises
+    ------
+    UnitError
+        If values are not in the unit they are declared in.
+    """
+    from magml.units import UnitGroup, check_units
+
+    pairs = events.connection.execute(
+        f"SELECT DISTINCT code, coalesce(unit, '') FROM {events.relation} "
+        "WHERE numeric_value IS NOT NULL AND time IS NOT NULL"
+    ).fetchall()
+    wanted = [(code, unit) for code, unit in pairs if name in matches(catalogue, code)]
+    groups = [
+        UnitGroup(name, code, unit or None, site, n, median, iqr, people)
+        for code, unit, site, n, people, median, iqr in _summaries(events, wanted, _MOST_VALUES)
+    ]
+    report = check_units(groups, catalogue.by_name)
+    report.raise_for_refused()
+    return report
 
 
 def undoubted_units(report: UnitReport) -> dict[str, str]:
