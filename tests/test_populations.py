@@ -134,7 +134,8 @@ def test_sensitivity_stands_beside_everybody_and_equals_its_rows_alone() -> None
     )  # fmt: skip
     options = {"thresholds": [0.2, 0.5], "replicates": 100, "seed": 3}
     whole = evaluate(labels, {"model": risk}, groups=np.arange(n), **options)
-    found = detail(study, SimpleNamespace(risks={"model": risk}), whole, seed=3)
+    nested = SimpleNamespace(risks={"model": risk}, fold=np.zeros(n, dtype=np.int64))
+    found = detail(study, nested, whole, seed=3)
     table = found.sensitivity.table.set_index(["subgroup", "metric"])
     alone = evaluate(
         labels[~treated], {"model": risk[~treated]}, groups=np.arange((~treated).sum()), **options
