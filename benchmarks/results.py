@@ -180,8 +180,8 @@ LABELS = {
 
 INTRODUCTION = """# Results on open data
 
-Written by `make results`; every figure comes from that run. Nested cross-validation: a row's risk
-was predicted by a model whose columns, search and calibration never saw its person (PhysioNet 2012)
+Written by `benchmarks/results.py` (`make results`) from its runs. Nested cross-validation: a
+row's risk was predicted by a model whose columns, search and calibration never saw its person (PhysioNet 2012)
 or its hospital (eICU). Intervals are 95% percentile intervals from resampling people or hospitals.
 All models are calibrated in the same way. The tuned boosters see the same features and the rows of
 the cohort; the model also trains on further prediction times of its training people

@@ -162,6 +162,10 @@ def test_check_prints_and_writes_what_is_wrong(place: Path) -> None:
             ),
             "neither .parquet nor .csv",
         ),
+        (
+            ("score", BUNDLE, "--events", "records/events.parquet", "--at", "1900-01-01"),
+            "before the first record",
+        ),
         (("features", "--domain", "labs"), "did you mean 'lab'"),
         (("score", BUNDLE, "--evnts", "x"), "No such option"),
     ],

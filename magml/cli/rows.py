@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magml.errors import InputError
-from magml.events import Events, read_events
+from magml.events import Events, read_events, read_prediction_times
 from magml.files import atomic_file
 
 if TYPE_CHECKING:
@@ -50,8 +50,13 @@ def prediction_rows(
             "--events with --at or --labels, or --experiment with --data",
             "add the options",
         )
+    from magml.experiments.prepare import check_times
+
     read = read_events(events)
-    return Rows(read, at if at is not None else labels)
+    chosen = at if at is not None else labels
+    # One person without a record gets a warning; nobody with one is a mistake in the times.
+    check_times(read, read_prediction_times(chosen, read.connection, read))
+    return Rows(read, chosen)
 
 
 def add_source_ids(table: pd.DataFrame, events: Events) -> pd.DataFrame:
