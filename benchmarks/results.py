@@ -182,7 +182,8 @@ INTRODUCTION = """# Results on open data
 
 Written by `benchmarks/results.py` (`make results`) from its runs. Nested cross-validation: a
 row's risk was predicted by a model whose columns, search and calibration never saw its person
-(PhysioNet 2012, NHANES I) or its hospital (eICU). Intervals are 95% percentile intervals from resampling people or hospitals.
+(PhysioNet 2012, NHANES I) or its hospital (eICU). Intervals are 95% percentile
+intervals from resampling people or hospitals.
 All models are calibrated in the same way. The tuned boosters see the same features and the rows of
 the cohort; the model also trains on further prediction times of its training people
 (`cohort.training_offsets`), which is part of the method. Much of the gain lies in these rows: in
