@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from magml.diet import potential_absorption, recommended_intake
 from magml.errors import DefinitionError, nearest
 from magml.kidney import ckd_epi_2021
 
@@ -15,6 +16,11 @@ Column = NDArray[np.float64]
 
 #: 1 mg/dL of creatinine in umol/L.
 CREATININE_UMOL_L = 88.4
+#: 1 mmol/L in mg/dL: triglycerides as triolein (885.4 g/mol), glucose 180.16 g/mol.
+TRIGLYCERIDES_MG_DL = 88.54
+GLUCOSE_MG_DL = 18.016
+#: Ethanol in a US standard drink, as the Magnesium Depletion Score counts them.
+GRAMS_A_DRINK = 14.0
 
 
 @dataclass(frozen=True)
@@ -95,19 +101,70 @@ def _ckd_epi_2021(creatinine: Column, age: Column, female: Column) -> Column:
     return ckd_epi_2021(creatinine / CREATININE_UMOL_L, age, female)
 
 
+def _per_thousand(amount: Column, of: Column) -> Column:
+    return 1000.0 * ratio(amount, of)
+
+
+def _share_of_ear(
+    intake: Column, age: Column, female: Column, pregnant: Column, lactating: Column
+) -> Column:
+    return ratio(intake, recommended_intake(age, female, pregnant, lactating).ear)
+
+
+def _share_of_rda(
+    intake: Column, age: Column, female: Column, pregnant: Column, lactating: Column
+) -> Column:
+    return ratio(intake, recommended_intake(age, female, pregnant, lactating).rda)
+
+
+def _drinks(alcohol: Column) -> Column:
+    """Drinks a day from g/d of ethanol."""
+    return alcohol / GRAMS_A_DRINK
+
+
+def _corrected_calcium(calcium: Column, albumin: Column) -> Column:
+    return calcium + 0.02 * (40.0 - albumin)
+
+
+def _tyg_index(triglycerides: Column, glucose: Column) -> Column:
+    """ln(triglycerides x glucose / 2), both in mg/dL; the catalogue's units are mmol/L."""
+    product = triglycerides * TRIGLYCERIDES_MG_DL * glucose * GLUCOSE_MG_DL
+    return np.log(np.where(product > 0, product, np.nan) / 2.0)
+
+
+def _homa_ir(glucose: Column, insulin: Column) -> Column:
+    return glucose * insulin / 22.5
+
+
+_PERSON: dict[str, str | None] = {
+    "intake": "mg/d",
+    "age": "a",
+    "female": None,
+    "pregnant": None,
+    "lactating": None,
+}
+
 FORMULAS: dict[str, Formula] = {
+    "absorbed_magnesium": Formula(potential_absorption, {"intake": "mg/d"}),
     "anion_gap": Formula(
         _anion_gap, {"sodium": "mmol/L", "chloride": "mmol/L", "bicarbonate": "mmol/L"}
     ),
     "bmi": Formula(_bmi, {"weight": "kg", "height": "cm"}),
     "ckd_epi_2021": Formula(_ckd_epi_2021, {"creatinine": "umol/L", "age": "a", "female": None}),
+    "corrected_calcium": Formula(_corrected_calcium, {"calcium": "mmol/L", "albumin": "g/L"}),
     "count_active": Formula(_count_active, least=1),
     "difference": Formula(_difference, least=2, most=2),
+    "drinks": Formula(_drinks, {"alcohol": "g/d"}),
+    "homa_ir": Formula(_homa_ir, {"glucose": "mmol/L", "insulin": "m[IU]/L"}),
     "maximum": Formula(_greatest, least=1),
     "per_kg_per_hour": Formula(_per_kg_per_hour, {"amount": None, "weight": "kg", "hours": "h"}),
+    "per_thousand": Formula(_per_thousand, least=2, most=2),
     "product": Formula(_product, least=1),
     "ratio": Formula(ratio, least=2, most=2),
+    "share_of_ear": Formula(_share_of_ear, _PERSON),
+    "share_of_rda": Formula(_share_of_rda, _PERSON),
     "sum": Formula(_sum, least=1),
+    "tyg_index": Formula(_tyg_index, {"triglycerides": "mmol/L", "glucose": "mmol/L"}),
 }
 
 
