@@ -246,6 +246,9 @@ def formula(name: str, values: list[float], named: dict[str, float]) -> float:
     """Return a derived value; missing as soon as an input is, except where it says otherwise."""
     if name == "count_active":
         return float(sum(1 for value in values if value > 0))
+    if name in ("share_of_ear", "share_of_rda"):
+        needed = requirement(name[-3:], named)
+        return named["intake"] / needed if needed else NAN
     if any(math.isnan(value) for value in values):
         return NAN
     if name == "ratio":
@@ -268,7 +271,50 @@ def formula(name: str, values: list[float], named: dict[str, float]) -> float:
         return named["amount"] / divisor if divisor else NAN
     if name == "ckd_epi_2021":
         return ckd_epi(named["creatinine"] / 88.4, named["age"], named["female"])
+    if name == "per_thousand":
+        return 1000 * values[0] / values[1] if values[1] != 0 else NAN
+    if name == "drinks":
+        return named["alcohol"] / 14
+    if name == "corrected_calcium":
+        return named["calcium"] + 0.02 * (40 - named["albumin"])
+    if name == "homa_ir":
+        return named["glucose"] * named["insulin"] / 22.5
+    if name == "tyg_index":
+        both = named["triglycerides"] * 88.54 * named["glucose"] * 18.016
+        return math.log(both / 2) if both > 0 else NAN
+    if name == "absorbed_magnesium":
+        if named["intake"] < 0:
+            return NAN
+        meal = named["intake"] / 3 / 24.305
+        return 3 * 24.305 * (1.7 * meal / (1.5 + meal) + 0.07 * meal)
     raise AssertionError(f"the oracle does not know the formula {name}")
+
+
+#: From age, then EAR and RDA of men and of women; of pregnant and of lactating women.
+REQUIREMENTS = [
+    (31, (350, 420), (265, 320), (300, 360), (265, 320)),
+    (19, (330, 400), (255, 310), (290, 350), (255, 310)),
+    (14, (340, 410), (300, 360), (335, 400), (300, 360)),
+    (9, (200, 240), (200, 240), None, None),
+    (4, (110, 130), (110, 130), None, None),
+    (1, (65, 80), (65, 80), None, None),
+]
+
+
+def requirement(which: str, person: dict[str, float]) -> float:
+    """Return the requirement of a person, mg/d; 0 where it is not known."""
+    for since, men, women, pregnant, lactating in REQUIREMENTS:
+        if person["age"] >= since:
+            if since >= 14 and math.isnan(person["female"]):
+                return 0
+            row = women if person["female"] == 1 else men
+            if pregnant and lactating and person["female"] == 1:
+                if person["pregnant"] == 1:
+                    row = pregnant
+                elif person["lactating"] == 1:
+                    row = lactating
+            return row[0 if which == "ear" else 1]
+    return 0
 
 
 def ckd_epi(creatinine_mg_dl: float, age: float, female: float) -> float:

@@ -129,7 +129,7 @@ def test_depletion_score_names_what_is_lacking(rows):
 
 def test_drinks_a_day_count_by_sex(rows):
     X, y = rows
-    names = [*NAMES, "diet.alcohol_drinks.last"]
+    names = [*NAMES, "diet.alcohol_usual.last"]
     drinks = np.random.default_rng(1).uniform(0, 4, (1500, 1)).astype(np.float32)
     table = np.hstack([X, drinks])
     fitted = fit_baseline("magnesium_depletion_score", table, y, names, np.arange(1500), seed=1)
@@ -160,7 +160,7 @@ def test_every_role_is_found_in_the_catalogue():
             "medication.mineralocorticoid_antagonist.active",
         ],
         "ppi": ["medication.proton_pump_inhibitor.active"],
-        "drinking": ["comorbidity.alcohol_use.present"],
+        "drinking": ["diet.alcohol_usual.last"],
     }
 
 

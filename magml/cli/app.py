@@ -220,11 +220,27 @@ def features(
     domain: Annotated[str | None, typer.Option("--domain", help="One domain only.")] = None,
     experiment: ExperimentOption = None,
     data: DataOption = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Test changed definitions; with --events --at, what changes."),
+    ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", help="Folder with another features/ to compare with."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the catalogue, or write the feature matrix of --events at --at."""
+    """Print the catalogue, check a changed one, or write the feature matrix of --events at --at."""
     from magml.cli.catalogue import catalogue_rows, catalogue_text, write_features
 
+    if check:
+        from magml.cli.definitions import check_definitions
+
+        found = check_definitions(events, at, against)
+        _print(found.to_dict(), found.text(), as_json)
+        if found.failed:
+            raise typer.Exit(2)
+        return
     if any(given is not None for given in (events, at, out, experiment, data)):
         summary = write_features(events, at, out, domain, experiment=experiment, data=data)
         _print(

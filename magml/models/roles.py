@@ -24,9 +24,10 @@ _PATTERNS: dict[Role, tuple[str, ...]] = {
         r"|medication\.(potassium_sparing\w*|mineralocorticoid_antagonist)\.active",
     ),
     "ppi": (r"medication\.proton_pump_inhibitor\.active",),
-    # A diagnosis is the second choice, after an intake in drinks a day.
+    # Drinks a day as usual before those of a recalled day; a diagnosis is the last choice.
     "drinking": (
-        r"diet\.alcohol\w*\.(last|mean)\S*",
+        r"diet\.alcohol_usual\.last",
+        r"diet\.drinks_per_day",
         r"comorbidity\.alcohol_use\w*\.present",
     ),
 }
