@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from magml.cli.app import app
+from magml.cli.dictionary import dictionary_page
 from magml.definitions import read_catalogue
 from magml.errors import DefinitionError
 from magml.features.cases import CaseResult, read_cases, run_cases
@@ -127,3 +128,10 @@ def test_a_mistake_in_a_case_is_told(workspace: Path, old: str, new: str, told: 
     change(workspace, "tests/medications.yaml", old, new)
     with pytest.raises(DefinitionError, match=told):
         run_cases(read_cases(workspace / "features"), read_catalogue(workspace))
+
+
+def test_the_dictionary_is_that_of_the_catalogue() -> None:
+    page = (ROOT / "docs" / "feature-dictionary.md").read_text(encoding="utf-8")
+    assert page == dictionary_page(read_catalogue(ROOT)), (
+        "run magml features --dictionary docs/feature-dictionary.md"
+    )

@@ -224,6 +224,9 @@ def features(
         bool,
         typer.Option("--check", help="Test changed definitions; with --events --at, what changes."),
     ] = False,
+    dictionary: Annotated[
+        Path | None, typer.Option("--dictionary", help="Write the catalogue as a page, FILE.md.")
+    ] = None,
     against: Annotated[
         Path | None,
         typer.Option("--against", help="Folder with another features/ to compare with."),
@@ -233,6 +236,15 @@ def features(
     """Print the catalogue, check a changed one, or write the feature matrix of --events at --at."""
     from magml.cli.catalogue import catalogue_rows, catalogue_text, write_features
 
+    if dictionary is not None:
+        from magml.cli.dictionary import dictionary_page
+        from magml.definitions import read_catalogue
+        from magml.files import atomic_file
+
+        with atomic_file(dictionary) as beside:
+            beside.write_text(dictionary_page(read_catalogue()), encoding="utf-8")
+        _print({"out": str(dictionary)}, f"Written to {dictionary}", as_json)
+        return
     if check:
         from magml.cli.definitions import check_definitions
 

@@ -81,6 +81,9 @@ class Concept(Frozen):
     unit: str | None = None
     molar_mass: float | None = Field(default=None, gt=0)
     valence: int | None = Field(default=None, gt=0)
+    #: By unit, ``(scale, shift)`` to the concept's unit, where a published equation and not a
+    #: quantity links the two (HbA1c of IFCC and NGSP).
+    equations: dict[str, tuple[float, float]] = Field(default_factory=dict)
     plausible: tuple[float, float] | None = None
     usual: Usual | None = None
     reference: tuple[float, float] | None = None

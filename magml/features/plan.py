@@ -48,6 +48,7 @@ _MEANING = (
     "unit",
     "molar_mass",
     "valence",
+    "equations",
     "plausible",
 )
 #: Statistics that are 0, not missing, when nothing is recorded.

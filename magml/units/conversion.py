@@ -73,7 +73,8 @@ def conversion(unit: str | None, concept: Concept) -> tuple[float, float]:
         The unit as written beside the value; None when there was none, which is accepted for
         plain numbers only.
     concept
-        The concept, with its unit, molar mass (g/mol) and valence.
+        The concept, with its unit, molar mass (g/mol), valence and stated equations, which come
+        first.
 
     Returns
     -------
@@ -104,6 +105,11 @@ def conversion(unit: str | None, concept: Concept) -> tuple[float, float]:
             f"a unit that converts to {wanted}",
             "let the source declare the unit",
         )
+    if concept.equations:
+        given = canonical_unit(unit)
+        for stated, equation in concept.equations.items():
+            if canonical_unit(stated) == given:
+                return equation
     return _conversion(unit, wanted, concept.molar_mass, concept.valence, concept.label)
 
 

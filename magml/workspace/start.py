@@ -120,9 +120,11 @@ def init(
             # The definitions as shipped, whatever the working directory holds.
             shipped = search_path(kind, beside)[0]
             (beside / kind).mkdir()
-            for path in sorted(shipped.iterdir()):
+            for path in sorted(shipped.rglob("*")):
                 if path.suffix in (".yaml", ".md"):
-                    shutil.copyfile(path, beside / kind / path.name)
+                    place_of = beside / kind / path.relative_to(shipped)
+                    place_of.parent.mkdir(exist_ok=True)
+                    shutil.copyfile(path, place_of)
         if mapping is not None:
             (beside / "mapping.yaml").write_text(mapping, encoding="utf-8")
         options = "  options: {mapping: mapping.yaml}\n" if mapping is not None else ""
