@@ -228,6 +228,7 @@ def test_the_command_line_names_the_next_commands(hospital: Path, tmp_path: Path
         ("omop_mimic4_demo", "omop"),
         ("eicu_demo", "eicu"),
         ("nhanes1", "nhanes1"),
+        ("nhanes", "nhanes"),
         ("physionet2012", "physionet2012"),
     ],
 )

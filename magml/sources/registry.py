@@ -65,6 +65,11 @@ LAYOUTS: dict[str, Layout] = {
             "magml.sources.nhanes1",
         ),
         Layout(
+            "nhanes",
+            "NHANES from 1999 on: a folder of its XPT files, gzipped or not",
+            "magml.sources.nhanes",
+        ),
+        Layout(
             "events",
             "events in the contract's form: a file, or a folder of Parquet files",
             "magml.sources.contract",

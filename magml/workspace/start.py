@@ -176,6 +176,8 @@ def find_layout(place: Path) -> str:
         return "eicu"
     if "subset_x" in stems:
         return "nhanes1"
+    if any(name.startswith("demo") and ".xpt" in name for name in names):
+        return "nhanes"
     if any(stem.startswith(("outcomes", "set-")) for stem in stems):
         return "physionet2012"
     if "events.parquet" in names or "data" in names:
