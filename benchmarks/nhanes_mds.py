@@ -21,6 +21,7 @@ import pandas as pd
 
 from magml import magnesium_depletion_score, open_source
 from magml.definitions import read_catalogue
+from magml.diet import recommended_intake, usual_intake
 from magml.features.names import matches
 from magml.kidney import ckd_epi_2009, ckd_epi_2021
 from magml.sources.nhanes import design
@@ -133,14 +134,14 @@ def print_intake(people: pd.DataFrame) -> None:
         + " |"
     )
     print("|---" * (4 + len(RATIOS)) + "|")
-    ear = required(people["age"], people["female"])
+    ear = recommended_intake(people["age"], people["female"]).ear
     for sex, number in (("men", 0), ("women", 1)):
         group = (people["female"] == number) & people["adult"]
         mean = estimated(people, people["magnesium"], group)
         cells = []
         for ratio in RATIOS:
-            usual = usual_intake(people, group, ratio)
-            low = estimated(people, np.where(np.isnan(usual), np.nan, usual < ear), group, True)
+            eaten = usual(people, group, ratio)
+            low = estimated(people, np.where(np.isnan(eaten), np.nan, eaten < ear), group, True)
             cells.append(f"{100 * low.value:.1f}% ({100 * low.low:.1f}-{100 * low.high:.1f})")
         print(
             f"| {sex} | {mean.n:,} | {mean.value:.1f} ({mean.low:.1f}-{mean.high:.1f}) "
@@ -148,30 +149,18 @@ def print_intake(people: pd.DataFrame) -> None:
         )
 
 
-def required(age: pd.Series, female: pd.Series) -> np.ndarray:
-    """Return the estimated average requirement of adults, mg a day.
-
-    330 and 255 for men and women to 30 years, 350 and 265 above (Institute of Medicine 1997;
-    verified: false). Pregnancy is not told apart.
-    """
-    return np.where(female == 1, np.where(age <= 30, 255, 265), np.where(age <= 30, 330, 350))
-
-
-def usual_intake(people: pd.DataFrame, group: pd.Series, ratio: float) -> np.ndarray:
-    """Return intakes drawn towards the group's mean by a variance ratio, on the log scale.
-
-    Logs lie around their weighted mean with the between-person part, 1 / (1 + ratio), of their
-    variance; the group's mean in mg a day stays what it was.
-    """
-    intake, weight = people["magnesium"], people["weight"]
-    use = (group & (intake > 0) & (weight > 0)).to_numpy()
-    logs, w = np.log(intake[use]), weight[use]
-    centre = np.average(logs, weights=w)
-    drawn = np.exp(centre + (logs - centre) * np.sqrt(1 / (1 + ratio)))
-    drawn *= np.average(intake[use], weights=w) / np.average(drawn, weights=w)
-    usual = np.full(len(people), np.nan)
-    usual[use] = drawn
-    return usual
+def usual(people: pd.DataFrame, group: pd.Series, ratio: float) -> np.ndarray:
+    """Return the group's usual intakes by a variance ratio; NaN outside it and without weight."""
+    use = (group & (people["magnesium"] > 0) & (people["weight"] > 0)).to_numpy()
+    found = np.full(len(people), np.nan)
+    # Persons come back in ascending order, which positions are.
+    found[use] = usual_intake(
+        people["magnesium"][use],
+        np.flatnonzero(use),
+        weight=people["weight"][use],
+        variance_ratio=ratio,
+    ).usual
+    return found
 
 
 def estimated(

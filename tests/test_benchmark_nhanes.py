@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -22,16 +23,13 @@ def benchmark():
 def test_usual_intake_by_hand(benchmark) -> None:
     people = pd.DataFrame({"magnesium": [100.0, 400.0, 50.0, None], "weight": [1.0, 1, 0, 1]})
     everyone = pd.Series([True] * 4)
-    # Geometric mean 200; a ratio of 3 halves the logs' distance: 200/sqrt(2) and 200 sqrt(2),
-    # mean 212.13, brought back to the mean of 250: 166.67 and 333.33.
-    usual = benchmark.usual_intake(people, everyone, 3)
-    assert usual == pytest.approx([500 / 3, 1000 / 3, float("nan"), float("nan")], nan_ok=True)
-    assert benchmark.usual_intake(people, everyone, 0)[:2] == pytest.approx([100, 400])
-
-
-def test_requirement_changes_after_thirty(benchmark) -> None:
-    age, female = pd.Series([30, 31, 30, 31]), pd.Series([0, 0, 1, 1])
-    assert benchmark.required(age, female).tolist() == [330, 350, 255, 265]
+    # Geometric mean 200; logs lie ln 2 from it, variance 0.4805. A ratio of 3 leaves a quarter of
+    # that between people (half the distance) and 0.3603 within, of which half is added.
+    usual = benchmark.usual(people, everyone, 3.0)
+    lift = math.exp(0.75 * math.log(2) ** 2 / 2)
+    expected = [200 / math.sqrt(2) * lift, 200 * math.sqrt(2) * lift, math.nan, math.nan]
+    assert usual == pytest.approx(expected, nan_ok=True)
+    assert benchmark.usual(people, everyone, 0.0)[:2] == pytest.approx([100, 400])
 
 
 @pytest.mark.data
