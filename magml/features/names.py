@@ -60,7 +60,7 @@ def matches(catalogue: Catalogue, code: str) -> tuple[str, ...]:
     >>> matches(catalogue, "LOINC//2823-3")
     ('lab.potassium',)
     >>> matches(catalogue, "DRUG//pantoprazole (PROTONIX) 40 mg")
-    ('medication.proton_pump_inhibitor',)
+    ('medication.proton_pump_inhibitor', 'medication.pantoprazole')
     >>> matches(catalogue, "DRUG//Insulin syringe 1 mL")
     ()
     """
