@@ -14,6 +14,18 @@ from typing import Annotated, Any
 
 import typer
 
+from magml.cli.options import (
+    AtOption,
+    DataOption,
+    EventsOption,
+    ExperimentOption,
+    JsonOption,
+    LabelsOption,
+    SourceIdOption,
+    ThreadsOption,
+    print_result,
+    progress_lines,
+)
 from magml.errors import MagmlError
 
 app = typer.Typer(
@@ -23,30 +35,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-EventsOption = Annotated[
-    Path | None,
-    typer.Option("--events", help="Events: Parquet, CSV, or a folder of Parquet files."),
-]
-AtOption = Annotated[
-    str | None,
-    typer.Option("--at", help="Prediction times: a file, or one moment for everybody."),
-]
-LabelsOption = Annotated[
-    Path | None, typer.Option("--labels", help="Labels: subject_id, prediction_time, value.")
-]
-ExperimentOption = Annotated[
-    Path | None,
-    typer.Option("--experiment", help="Experiment whose source and cohort give the rows."),
-]
-DataOption = Annotated[Path | None, typer.Option("--data", help="Folder of the source's data.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
-ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", min=1, help="Threads; default all cores.")
-]
-SourceIdOption = Annotated[
-    bool, typer.Option("--source-ids", help="Add the source's own ids to the output.")
-]
 
 
 def _version(wanted: bool) -> None:
@@ -80,8 +68,8 @@ def demo(
     """Train, score and explain on a small synthetic hospital."""
     from magml.experiments.demo import run_demo
 
-    result = run_demo(out, subjects=subjects, seed=seed, report=_report())
-    _print(result, result["text"], as_json)
+    result = run_demo(out, subjects=subjects, seed=seed, report=progress_lines())
+    print_result(result, result["text"], as_json)
 
 
 @app.command()
@@ -128,9 +116,9 @@ def train(
         thresholds=thresholds,  # type: ignore[arg-type]  # checked by train
         instability=instability,
         track=track,
-        report=_report(),
+        report=progress_lines(),
     )
-    _print(result.to_dict(), result.summary(), as_json)
+    print_result(result.to_dict(), result.summary(), as_json)
 
 
 @app.command()
@@ -167,7 +155,7 @@ def score(
         typer.echo(table.to_csv(index=False), nl=False)
         typer.echo(text, err=True)
         return
-    _print(summary, f"{text}\nWritten to {written}", as_json)
+    print_result(summary, f"{text}\nWritten to {written}", as_json)
 
 
 @app.command()
@@ -207,7 +195,7 @@ def explain(
         typer.echo(table.to_csv(index=False), nl=False)
         return
     text = f"{why.n} explained, {len(table)} reasons\nWritten to {written}"
-    _print(summary, text + (f"\n{len(drawn)} plots in {plots}" if drawn else ""), as_json)
+    print_result(summary, text + (f"\n{len(drawn)} plots in {plots}" if drawn else ""), as_json)
 
 
 @app.command()
@@ -243,24 +231,24 @@ def features(
 
         with atomic_file(dictionary) as beside:
             beside.write_text(dictionary_page(read_catalogue()), encoding="utf-8")
-        _print({"out": str(dictionary)}, f"Written to {dictionary}", as_json)
+        print_result({"out": str(dictionary)}, f"Written to {dictionary}", as_json)
         return
     if check:
         from magml.cli.definitions import check_definitions
 
         found = check_definitions(events, at, against)
-        _print(found.to_dict(), found.text(), as_json)
+        print_result(found.to_dict(), found.text(), as_json)
         if found.failed:
             raise typer.Exit(2)
         return
     if any(given is not None for given in (events, at, out, experiment, data)):
         summary = write_features(events, at, out, domain, experiment=experiment, data=data)
-        _print(
+        print_result(
             summary, "{rows} rows, {features} features written to {out}".format(**summary), as_json
         )
         return
     rows = catalogue_rows(domain)
-    _print({"features": rows}, catalogue_text(rows), as_json)
+    print_result({"features": rows}, catalogue_text(rows), as_json)
 
 
 @app.command()
@@ -283,9 +271,9 @@ def check(
     """Check data before training: what is wrong with them, and what it costs the model."""
     from magml.cli.check import check_data
 
-    found = check_data(events, source, data, option or [], html, _report())
+    found = check_data(events, source, data, option or [], html, progress_lines())
     text = found.text() + (f"\nPage written to {html}" if html is not None else "")
-    _print({**found.to_dict(), "html": None if html is None else str(html)}, text, as_json)
+    print_result({**found.to_dict(), "html": None if html is None else str(html)}, text, as_json)
 
 
 @app.command()
@@ -314,7 +302,7 @@ def init(
         "to_complete": made.to_complete,
         "commands": list(made.commands),
     }
-    _print(result, "\n".join(lines), as_json)
+    print_result(result, "\n".join(lines), as_json)
 
 
 def _waterfalls(why: Any, folder: Path, top: int, level: str) -> list[str]:
@@ -326,21 +314,6 @@ def _waterfalls(why: Any, folder: Path, top: int, level: str) -> list[str]:
         why.plot(row=row, level=level, path=path)
         drawn.append(str(path))
     return drawn
-
-
-def _report() -> Any:
-    """Return progress on stderr."""
-    from magml.progress import Lines
-
-    return Lines()
-
-
-def _print(result: dict[str, Any], text: str, as_json: bool) -> None:
-    """Print a result: for people, or as one JSON object."""
-    if as_json:
-        typer.echo(json.dumps({k: v for k, v in result.items() if k != "text"}, allow_nan=False))
-    else:
-        typer.echo(text)
 
 
 def main() -> None:
