@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from magml.features import build_features
     from magml.models import MagnesiumRiskClassifier, magnesium_depletion_score
     from magml.sources import open_source
+    from magml.validation import export_aggregate, pool, recalibrate, validate
     from magml.workspace import init
 
 _WHERE = {
@@ -31,6 +32,10 @@ _WHERE = {
     "open_source": "magml.sources",
     "read_events": "magml.events",
     "train": "magml.experiments",
+    "export_aggregate": "magml.validation",
+    "pool": "magml.validation",
+    "recalibrate": "magml.validation",
+    "validate": "magml.validation",
 }
 
 __all__ = [
@@ -39,12 +44,16 @@ __all__ = [
     "MagnesiumRiskClassifier",
     "build_features",
     "check",
+    "export_aggregate",
     "init",
     "load",
     "magnesium_depletion_score",
     "open_source",
+    "pool",
     "read_events",
+    "recalibrate",
     "train",
+    "validate",
 ]
 
 

@@ -99,7 +99,10 @@ def test_subgroups_are_bands_and_what_was_recorded_before() -> None:
             sites=sites,
         ),
     )
-    found = {name: values.tolist() for name, values in subgroup_dimensions(study).items()}
+    found = {
+        name: values.tolist()
+        for name, values in subgroup_dimensions(study.rows, study.matrix).items()
+    }
     no = "not recorded"
     assert found == {
         "sex": ["female", "male", no, "female"],

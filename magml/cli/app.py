@@ -26,6 +26,7 @@ from magml.cli.options import (
     print_result,
     progress_lines,
 )
+from magml.cli.validation import export_aggregate, pool, recalibrate, validate
 from magml.errors import MagmlError
 
 app = typer.Typer(
@@ -303,6 +304,10 @@ def init(
         "commands": list(made.commands),
     }
     print_result(result, "\n".join(lines), as_json)
+
+
+for verb in (validate, recalibrate, export_aggregate, pool):
+    app.command()(verb)
 
 
 def _waterfalls(why: Any, folder: Path, top: int, level: str) -> list[str]:

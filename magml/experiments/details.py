@@ -89,7 +89,9 @@ def detail(study: Study, nested: NestedResult, performance: Performance, *, seed
         replicates=replicates,
         seed=seed,
     )
-    dimensions = {name: values[kept] for name, values in subgroup_dimensions(study).items()}
+    dimensions = {
+        name: values[kept] for name, values in subgroup_dimensions(study.rows, study.matrix).items()
+    }
     subgroups = measure_subgroups(
         labels,
         {MODEL: risks[MODEL]},

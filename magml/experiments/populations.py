@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from magml.experiments.study import Study
+    from magml.experiments.prepare import Rows
+    from magml.features import FeatureMatrix
 
 _AGES = ((18.0, "under 18"), (40.0, "18 to 39"), (65.0, "40 to 64"), (80.0, "65 to 79"))
 #: KDIGO's categories of the glomerular filtration rate (Kidney Int Suppl 2013;3:1-150).
@@ -24,7 +25,7 @@ _UNKNOWN = "not recorded"
 _SEVERAL = "several recorded"
 
 
-def subgroup_dimensions(study: Study) -> dict[str, np.ndarray]:
+def subgroup_dimensions(rows: Rows, matrix: FeatureMatrix) -> dict[str, np.ndarray]:
     """Return each row's subgroup by dimension, as far as it was known at the prediction time.
 
     Sex, age band, race or ethnicity (``RACE//`` events), pregnancy (recorded, in women of 18 to
@@ -33,26 +34,30 @@ def subgroup_dimensions(study: Study) -> dict[str, np.ndarray]:
 
     Parameters
     ----------
-    study
-        The study; all its rows are described.
+    rows, matrix
+        Labelled rows and their features; all rows are described.
 
     Returns
     -------
     dict of str to numpy.ndarray
         Dimension to names, object, shape (n,); None where the dimension does not apply.
     """
-    female, age = _column(study, "demographic.female.last"), _column(study, "demographic.age.years")
-    pregnant = _column(study, "comorbidity.pregnancy.present")
+    n = len(rows.labels)
+    female, age = (
+        _column(matrix, "demographic.female.last", n),
+        _column(matrix, "demographic.age.years", n),
+    )
+    pregnant = _column(matrix, "comorbidity.pregnancy.present", n)
     found = {
         "sex": _named(female, lambda v: "female" if v > 0.5 else "male"),
         "age": _banded(age, _AGES, "80 and over"),
-        "race or ethnicity": _recorded(study, "RACE//"),
-        "kidney function": _banded(_column(study, "lab.egfr"), _EGFR, "eGFR 90 and over"),
-        "unit": _recorded(study, "UNIT//"),
+        "race or ethnicity": _recorded(rows, "RACE//"),
+        "kidney function": _banded(_column(matrix, "lab.egfr", n), _EGFR, "eGFR 90 and over"),
+        "unit": _recorded(rows, "UNIT//"),
     }
-    if study.rows.sites is not None:
+    if rows.sites is not None:
         found["site"] = np.array(
-            [_UNKNOWN if s is None or s != s else str(s) for s in study.rows.sites], dtype=object
+            [_UNKNOWN if s is None or s != s else str(s) for s in rows.sites], dtype=object
         )
     if np.nansum(pregnant) > 0:
         applies = (female > 0.5) & (age >= 18) & (age < 50)
@@ -67,11 +72,11 @@ def subgroup_dimensions(study: Study) -> dict[str, np.ndarray]:
     }
 
 
-def _column(study: Study, name: str) -> np.ndarray:
+def _column(matrix: FeatureMatrix, name: str, n: int) -> np.ndarray:
     """Return a feature of all rows, NaN where the catalogue lacks it."""
-    if name not in study.matrix.names:
-        return np.full(len(study.rows.labels), np.nan)
-    return study.matrix.column(name).astype(np.float64)
+    if name not in matrix.names:
+        return np.full(n, np.nan)
+    return matrix.column(name).astype(np.float64)
 
 
 def _named(values: np.ndarray, name: Callable[[float], str]) -> np.ndarray:
@@ -85,12 +90,11 @@ def _banded(values: np.ndarray, bands: tuple[tuple[float, str], ...], above: str
     return np.where(np.isnan(values), _UNKNOWN, names[place])
 
 
-def _recorded(study: Study, vocabulary: str) -> np.ndarray:
+def _recorded(rows: Rows, vocabulary: str) -> np.ndarray:
     """Name what events of a vocabulary said of each row before its prediction time.
 
     Of units, the latest one known counts, and of races all: nobody is of the one written last.
     """
-    rows = study.rows
     connection, relation = rows.events.connection, rows.events.relation
     latest = vocabulary == "UNIT//"
     order = "coalesce(e.time, TIMESTAMP '0001-01-01')"
