@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from magml.errors import MagmlError
     from magml.events import Events, read_events
     from magml.experiments import train
+    from magml.experiments.registry import promote, rollback
     from magml.features import build_features
     from magml.models import MagnesiumRiskClassifier, magnesium_depletion_score
+    from magml.service import serve
     from magml.sources import open_source
     from magml.validation import export_aggregate, pool, recalibrate, validate
     from magml.workspace import init
@@ -33,6 +35,9 @@ _WHERE = {
     "read_events": "magml.events",
     "train": "magml.experiments",
     "export_aggregate": "magml.validation",
+    "promote": "magml.experiments.registry",
+    "rollback": "magml.experiments.registry",
+    "serve": "magml.service",
     "pool": "magml.validation",
     "recalibrate": "magml.validation",
     "validate": "magml.validation",
@@ -50,8 +55,11 @@ __all__ = [
     "magnesium_depletion_score",
     "open_source",
     "pool",
+    "promote",
     "read_events",
     "recalibrate",
+    "rollback",
+    "serve",
     "train",
     "validate",
 ]

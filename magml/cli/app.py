@@ -26,6 +26,7 @@ from magml.cli.options import (
     print_result,
     progress_lines,
 )
+from magml.cli.serve import promote, rollback, serve, serve_key
 from magml.cli.validation import export_aggregate, pool, recalibrate, validate
 from magml.errors import MagmlError
 
@@ -306,7 +307,16 @@ def init(
     print_result(result, "\n".join(lines), as_json)
 
 
-for verb in (validate, recalibrate, export_aggregate, pool):
+for verb in (
+    validate,
+    recalibrate,
+    export_aggregate,
+    pool,
+    serve,
+    serve_key,
+    promote,
+    rollback,
+):
     app.command()(verb)
 
 

@@ -1,0 +1,137 @@
+"""Around every request: its size, who asks, safe headers, one log line without patient data."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from magml.service.keys import caller
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    from magml.service.metrics import Metrics
+
+    Scope = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+    Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+    App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+#: Answered without a key: whether the process lives says nothing of anybody.
+_OPEN = ("/health", "/ready")
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+_log = logging.getLogger("magml.service")
+
+
+class Guard:
+    """ASGI middleware: refuses what is too large or from nobody known, counts and logs the rest."""
+
+    def __init__(
+        self, app: App, *, keys: dict[str, str] | None, max_bytes: int, metrics: Metrics
+    ) -> None:
+        self._app, self._keys, self._max, self._metrics = app, keys, max_bytes, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, request = time.perf_counter(), uuid.uuid4().hex[:12]
+        state = {"status": 0}
+
+        async def sending(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                state["status"] = message["status"]
+                message["headers"] = [
+                    *message.get("headers", []), *_HEADERS, (b"x-request-id", request.encode())
+                ]  # fmt: skip
+            await send(message)
+
+        who = self._who(scope)
+        try:
+            if who is None:
+                await _answer(sending, 401, "no valid API key: send it as X-API-Key")
+            elif self._declared(scope) > self._max or (body := await self._body(receive)) is None:
+                await _answer(sending, 413, f"a body above {self._max} bytes")
+            else:
+                await self._app(scope, _replayed(body, receive), sending)
+        except Exception as error:
+            # The text of an unforeseen error could hold a value, so only its kind is logged.
+            _log.error("defect", extra={"request": request, "kind": type(error).__name__})
+            if not state["status"]:
+                await _answer(sending, 500, f"a defect of magml; request {request}")
+        seconds = time.perf_counter() - started
+        # The route's pattern: a path as sent could hold an identifier.
+        route = getattr(scope.get("route"), "path", "other")
+        self._metrics.request(route, state["status"], seconds)
+        _log.info(
+            "request",
+            extra={
+                "request": request,
+                "route": route,
+                "status": state["status"],
+                "milliseconds": round(1000 * seconds, 1),
+                "caller": who,
+            },
+        )
+
+    def _who(self, scope: Scope) -> str | None:
+        """Return the caller's name; None is nobody known."""
+        if self._keys is None or scope["path"] in _OPEN:
+            return "-"
+        for name, value in scope["headers"]:
+            text = value.decode("latin-1")
+            if name == b"x-api-key":
+                return caller(self._keys, text)
+            if name == b"authorization" and text.lower().startswith("bearer "):
+                return caller(self._keys, text[7:].strip())
+        return None
+
+    @staticmethod
+    def _declared(scope: Scope) -> int:
+        for name, value in scope["headers"]:
+            if name == b"content-length" and value.isdigit():
+                return int(value)
+        return 0
+
+    async def _body(self, receive: Receive) -> bytes | None:
+        """Return the whole body, None if it goes beyond its limit or the caller left."""
+        parts, taken = [], 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            parts.append(message.get("body", b""))
+            taken += len(parts[-1])
+            if taken > self._max:
+                return None
+            if not message.get("more_body", False):
+                return b"".join(parts)
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """Return a receiver that gives a body that was read already, then what comes after it."""
+    given = False
+
+    async def replaying() -> MutableMapping[str, Any]:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replaying
+
+
+async def _answer(send: Send, status: int, error: str) -> None:
+    body = json.dumps({"error": error}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
