@@ -39,6 +39,22 @@ def serve(
     poll: Annotated[
         float, typer.Option("--poll", min=0, help="Seconds between looks for a newer model.")
     ] = 10.0,
+    cds_clients: Annotated[
+        Path | None, typer.Option("--cds-clients", help="Issuers and public keys of callers.")
+    ] = None,
+    cds_audience: Annotated[
+        str | None, typer.Option("--cds-audience", help="Address that their tokens name.")
+    ] = None,
+    origin: Annotated[
+        list[str] | None, typer.Option("--origin", help="Web origin that may call; repeatable.")
+    ] = None,
+    alert_band: Annotated[
+        str | None, typer.Option("--alert-band", help="Lowest band with a card; default the top.")
+    ] = None,
+    review_url: Annotated[
+        str | None, typer.Option("--review-url", help="Page of a card's link; {patient} the id.")
+    ] = None,
+    silent: Annotated[bool, typer.Option("--silent", help="Score, but raise no card.")] = False,
     tracking_uri: _Store = None,
 ) -> None:
     """Serve a model over HTTP: /score, /explain, /health, /ready, /metrics, /openapi.json."""
@@ -63,6 +79,12 @@ def serve(
             zone=zone,
             poll=poll,
             tracking_uri=tracking_uri,
+            cds_clients=cds_clients,
+            cds_audience=cds_audience,
+            origins=tuple(origin or ()),
+            alert_band=alert_band,
+            review_url=review_url,
+            silent=silent,
         ),
     )
 

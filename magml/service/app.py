@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from magml.errors import InputError, MagmlError, MissingDependencyError
 from magml.service.engine import Busy, Engine, Late, Loaded
@@ -14,6 +15,7 @@ from magml.service.messages import (
     ExplainedRow,
     ExplainRequest,
     ExplainResponse,
+    FhirRequest,
     Problem,
     ReasonRow,
     RiskRow,
@@ -21,6 +23,7 @@ from magml.service.messages import (
     ScoreResponse,
     Served,
     event_table,
+    naive,
     time_table,
 )
 from magml.service.metrics import Metrics
@@ -31,12 +34,15 @@ try:
     import prometheus_client  # noqa: F401  # of the same extra, used by the metrics
     from fastapi import FastAPI, Request
     from fastapi.exceptions import RequestValidationError
+    from fastapi.middleware.cors import CORSMiddleware
     from fastapi.responses import JSONResponse, Response
     from starlette.exceptions import HTTPException
 except ImportError as error:
     raise MissingDependencyError(
         f"{error.name} is not installed", "the extra serve", "pip install 'magml[serve]'"
     ) from error
+
+from magml.service.cds import cds_router  # imports FastAPI too
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,8 +144,21 @@ def create_app(reference: str, settings: Settings | None = None) -> FastAPI:
         metrics.scored([row.band for row in found.rows], sum(1 for r in found.rows if r.warnings))
         return found
 
+    @app.post("/fhir/score", summary="A FHIR Bundle in, RiskAssessments out")
+    async def fhir(request: FhirRequest) -> dict[str, Any]:
+        return await engine.run(lambda loaded: _fhir(loaded, request, chosen))
+
+    app.include_router(cds_router(engine, chosen, metrics))
+    if chosen.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(chosen.origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type", "x-api-key"],
+        )
     app.add_middleware(
         Guard,
+        tokens=chosen.cds_clients is not None,
         keys=None if chosen.keys is None else read_keys(chosen.keys),
         max_bytes=chosen.max_bytes,
         metrics=metrics,
@@ -206,3 +225,26 @@ def _explain(loaded: Loaded, request: ExplainRequest, settings: Settings) -> Exp
         for row in _records(risks)
     ]
     return ExplainResponse(model=_served(loaded), rows=rows)
+
+
+def _fhir(loaded: Loaded, request: FhirRequest, settings: Settings) -> dict[str, Any]:
+    """Return a Bundle of RiskAssessments, one a patient with a record."""
+    from magml.fhir import read_bundle, risk_assessments
+
+    events = read_bundle(request.bundle, zone=settings.zone)
+    people = events.connection.execute(f"SELECT count(*) FROM {events.subjects}").fetchall()[0][0]
+    if people > settings.max_rows or events.count() > settings.max_events:
+        raise InputError(
+            f"{people} patients with {events.count()} events",
+            f"at most {settings.max_rows} and {settings.max_events} in one request",
+            "send fewer at once",
+        )
+    moment = naive(request.at, ZoneInfo(settings.zone))
+    found = risk_assessments(
+        loaded.model, events, moment, version=loaded.version[:64], zone=settings.zone
+    )
+    return {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "entry": [{"resource": resource} for resource in found],
+    }

@@ -87,6 +87,13 @@ class ExplainRequest(ScoreRequest):
     top: Annotated[int, Field(ge=1, le=1_000)] = 10
 
 
+class FhirRequest(_Strict):
+    """A FHIR R4 Bundle, and the moment for which its patients are scored."""
+
+    bundle: dict[str, Any]
+    at: Moment
+
+
 class Served(BaseModel):
     """Which model answered."""
 

@@ -30,6 +30,10 @@ class Metrics:
         self._warned = Counter(
             "magml_rows_with_warnings", "Prediction times with a warning", registry=self._registry
         )
+        self._cards = Counter("magml_cards", "CDS cards raised", registry=self._registry)
+        self._feedback = Counter(
+            "magml_card_feedback", "What became of cards", ["outcome"], registry=self._registry
+        )
         waiting = Gauge("magml_pending", "Requests waiting or running", registry=self._registry)
         waiting.set_function(lambda: engine.pending)
         self._model = Gauge(
@@ -48,6 +52,14 @@ class Metrics:
         for band in bands:
             self._rows.labels(band).inc()
         self._warned.inc(warned)
+
+    def cards(self, count: int) -> None:
+        """Count cards raised."""
+        self._cards.inc(count)
+
+    def feedback(self, outcome: str) -> None:
+        """Count a card that was accepted or overridden."""
+        self._feedback.labels(outcome).inc()
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""

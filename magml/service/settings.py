@@ -45,6 +45,19 @@ class Settings:
         never looks.
     tracking_uri
         MLflow store of a ``models:/`` reference.
+    cds_clients
+        JSON file of the record systems that may call CDS Hooks: issuer to a set of public keys
+        (JWKS). Their calls then carry a signed token in place of an API key.
+    cds_audience
+        Address under which they call, as their tokens name it.
+    origins
+        Web origins that browsers may call from (CORS); default none.
+    alert_band
+        The lowest band that raises a card; default the highest one.
+    review_url
+        Page a card links to; ``{patient}`` stands for the patient's id.
+    silent
+        Score and count, but raise no card: the silent period of a new model.
     """
 
     host: str = "127.0.0.1"
@@ -63,6 +76,12 @@ class Settings:
     zone: str = "UTC"
     poll: float = 10.0
     tracking_uri: str | None = None
+    cds_clients: Path | None = None
+    cds_audience: str | None = None
+    origins: tuple[str, ...] = ()
+    alert_band: str | None = None
+    review_url: str | None = None
+    silent: bool = False
 
     def check(self) -> None:
         """Refuse settings that would leave the service open.
@@ -92,9 +111,19 @@ class Settings:
                 "--tls-certificate and --tls-key with --client-ca",
                 "add them",
             )
-        for path in (self.keys, self.tls_certificate, self.tls_key, self.client_ca):
+        for path in (
+            self.keys, self.tls_certificate, self.tls_key, self.client_ca, self.cds_clients
+        ):  # fmt: skip
             if path is not None and not path.is_file():
                 raise InputError(f"no file '{path.name}'", "a file that reads", "check the path")
+        if (self.cds_clients is None) != (self.cds_audience is None):
+            raise InputError(
+                "CDS clients without the address they call, or the reverse",
+                "--cds-clients with --cds-audience",
+                "add the other",
+            )
+        if self.review_url is not None and not self.review_url.startswith(("https://", "http://")):
+            raise InputError("a review page that is no web address", "https://...", "correct it")
         if is_loopback(self.host):
             return
         if self.keys is None and self.client_ca is None:

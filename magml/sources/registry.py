@@ -70,6 +70,11 @@ LAYOUTS: dict[str, Layout] = {
             "magml.sources.nhanes",
         ),
         Layout(
+            "fhir",
+            "FHIR R4: a folder of NDJSON (bulk export), or a JSON file with a Bundle",
+            "magml.fhir.read",
+        ),
+        Layout(
             "events",
             "events in the contract's form: a file, or a folder of Parquet files",
             "magml.sources.contract",
