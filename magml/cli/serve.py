@@ -34,7 +34,7 @@ def serve(
     max_rows: Annotated[int, typer.Option("--max-rows", min=1)] = 1_000,
     max_events: Annotated[int, typer.Option("--max-events", min=1)] = 50_000,
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds.")] = 30.0,
-    waiting: Annotated[int, typer.Option("--waiting", min=1, help="Longest queue.")] = 64,
+    waiting: Annotated[int, typer.Option("--waiting", min=1, help="Longest queue.")] = 24,
     zone: Annotated[str, typer.Option("--zone", help="IANA zone of naive times.")] = "UTC",
     poll: Annotated[
         float, typer.Option("--poll", min=0, help="Seconds between looks for a newer model.")

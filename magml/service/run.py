@@ -81,6 +81,7 @@ def serve(reference: str, settings: Settings | None = None) -> None:
         access_log=False,  # the guard's own line holds no path as sent
         server_header=False,
         timeout_graceful_shutdown=_GRACE,
+        timeout_keep_alive=75,  # longer than a proxy keeps a connection it may reuse
         h11_max_incomplete_event_size=64_000,
         **tls,
     )

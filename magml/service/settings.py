@@ -9,8 +9,8 @@ from pathlib import Path
 
 from magml.errors import InputError
 
-#: One core does about twenty-five requests of one patient a second: a longer queue is only slower.
-_WAITING = 64
+#: One core does about ten requests of one patient a second: a longer queue is only slower.
+_WAITING = 24
 
 
 @dataclass(frozen=True)
