@@ -27,6 +27,7 @@ from magml.cli.options import (
     progress_lines,
 )
 from magml.cli.serve import promote, rollback, serve, serve_key
+from magml.cli.simulate import simulate
 from magml.cli.validation import export_aggregate, pool, recalibrate, validate
 from magml.errors import MagmlError
 
@@ -316,6 +317,7 @@ for verb in (
     serve_key,
     promote,
     rollback,
+    simulate,
 ):
     app.command()(verb)
 
