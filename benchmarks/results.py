@@ -20,6 +20,8 @@ from magml.experiments import train
 from magml.files import atomic_file
 from magml.progress import Lines
 
+#: What follows this line in the page is of other benchmarks and is kept as it is.
+OTHERS = "<!-- written apart from here on -->"
 STUDIES = {
     "physionet2012_screen": "physionet2012",
     "physionet2012_follow": "physionet2012",
@@ -68,8 +70,16 @@ def main() -> None:
         path = options.runs / name / "results" / "study.json"
         if path.is_file():
             studies[name] = json.loads(path.read_text())
+    kept = others(options.out)
     with atomic_file(options.out) as beside:
-        beside.write_text(page(studies, options.runs), encoding="utf-8")
+        beside.write_text(page(studies, options.runs) + kept, encoding="utf-8")
+
+
+def others(path: Path) -> str:
+    """Return the sections that other benchmarks wrote, from `OTHERS` on, or nothing."""
+    written = path.read_text(encoding="utf-8") if path.is_file() else ""
+    _, mark, after = written.partition(OTHERS)
+    return f"\n{mark}{after}" if mark else ""
 
 
 def page(studies: dict[str, dict[str, Any]], runs: Path) -> str:
