@@ -4,7 +4,8 @@ A wrong unit moves the median of an analyte by a factor that no population does.
 states where the median and the spread of its values usually lie (`usual` in the catalogue). A
 group whose converted values lie elsewhere is refused when another unit would explain them, or
 when no population could have them; a merely unusual one is reported. Where no unit was declared,
-one is inferred only if it alone can be right.
+one is inferred only if it alone can be right. Sites are then compared with each other
+(`magml.units.sites`), which finds smaller factors.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Literal
 from magml.definitions.catalogue import Concept, Usual
 from magml.errors import UnitError
 from magml.units.conversion import canonical_unit, conversion, convertible
+from magml.units.sites import compare_sites
 from magml.units.spellings import canonical_or_none, unit_table
 
 #: Fewer values than this say too little about a unit.
@@ -28,8 +30,18 @@ FAR_FACTOR = 1.5
 ABSTAIN_FACTOR = 1.15
 
 Status = Literal[
-    "ok", "unusual", "unchecked", "too few", "refused", "unknown", "inferred", "abstained"
+    "ok",
+    "unusual",
+    "unchecked",
+    "too few",
+    "doubtful",
+    "refused",
+    "unknown",
+    "inferred",
+    "abstained",
 ]
+#: Units with the scale and shift that bring a value to the concept's own.
+_Scales = tuple[tuple[str, float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -80,7 +92,8 @@ class Finding:
     status
         ``ok``: the unit fits. ``unusual``: the values are unusual, but no other unit explains
         them. ``unchecked``: the concept states no usual range. ``too few``: not enough values or
-        people to tell. ``refused``: the unit is known and cannot be right.
+        people to tell. ``doubtful``: the other sites' medians speak for another unit, not surely;
+        the values are used as declared. ``refused``: the unit is known and cannot be right.
         ``unknown``: the unit is unknown or of another quantity. ``inferred``: no unit was
         declared and one alone fits. ``abstained``: no unit was declared and none, or more than
         one, fits.
@@ -90,6 +103,8 @@ class Finding:
         Median in the concept's unit, when the unit converts.
     fitting
         Canonical units in which the values would be usual.
+    others
+        Median of the other sites' medians, in the concept's unit, where they were compared.
     """
 
     group: UnitGroup
@@ -97,6 +112,7 @@ class Finding:
     unit: str | None
     median: float | None
     fitting: tuple[str, ...] = ()
+    others: float | None = None
 
     @property
     def usable(self) -> bool:
@@ -130,21 +146,41 @@ class UnitReport:
             if f.status == "inferred" and f.unit is not None
         }
 
-    def raise_for_refused(self) -> None:
+    @property
+    def doubtful(self) -> tuple[Finding, ...]:
+        """Groups of sites whose unit the other sites make doubtful; they are used as declared."""
+        return tuple(f for f in self.findings if f.status == "doubtful")
+
+    def unfit(self, *, missing: bool = False) -> tuple[Finding, ...]:
+        """Return the refused groups, by site where sites are to blame; optionally the abstained."""
+        wrong = self.refused + (self.abstained if missing else ())
+        blamed = {_place(f) for f in wrong if f.group.site is not None}
+        return tuple(f for f in wrong if f.group.site is not None or _place(f) not in blamed)
+
+    def raise_for_refused(self, *, missing: bool = False) -> None:
         """Raise if any group was refused.
+
+        Parameters
+        ----------
+        missing
+            Whether a group without a unit that cannot be told is an error too.
 
         Raises
         ------
         UnitError
-            Naming code, unit, site, number of values, median, the usual range, and the units
-            that would fit.
+            Naming for every such group code, unit, site, number of values, median, the usual
+            range or the other sites' median, and the units that would fit.
         """
-        if not self.refused:
-            return
-        first = self.refused[0]
-        more = f" ({len(self.refused) - 1} more groups like this)" if self.refused[1:] else ""
-        seen, expected, action = _describe(first, self.concepts[first.group.concept])
-        raise UnitError(seen + more, expected, action)
+        from magml.units.describe import describe
+
+        wrong = self.unfit(missing=missing)
+        if wrong:
+            raise UnitError(*describe(wrong, self.concepts))
+
+
+def _place(finding: Finding) -> tuple[str, str, str | None]:
+    """Return what a finding is about, whatever the site."""
+    return finding.group.concept, finding.group.code, finding.group.unit
 
 
 def check_units(groups: Iterable[UnitGroup], concepts: Mapping[str, Concept]) -> UnitReport:
@@ -173,10 +209,18 @@ def check_units(groups: Iterable[UnitGroup], concepts: Mapping[str, Concept]) ->
     """
     listed = tuple(groups)
     used = {group.concept: concepts[group.concept] for group in listed}
-    return UnitReport(tuple(_find(group, used[group.concept]) for group in listed), used)
+    # Worked out once for a concept: there may be thousands of groups.
+    scales = {name: _scales(concept) for name, concept in used.items()}
+    findings = tuple(_find(g, used[g.concept], scales[g.concept]) for g in listed)
+    fitting = {
+        index: _fitting(f.group, used[f.group.concept], scales[f.group.concept], ABSTAIN_FACTOR)
+        for index, f in enumerate(findings)
+        if f.group.site is not None and f.status in ("ok", "unusual")
+    }
+    return UnitReport(compare_sites(findings, used, fitting), used)
 
 
-def _find(group: UnitGroup, concept: Concept) -> Finding:
+def _find(group: UnitGroup, concept: Concept, scales: _Scales) -> Finding:
     """Judge one group."""
     if concept.unit is None:
         return Finding(group, "unchecked", None, group.median)
@@ -185,8 +229,8 @@ def _find(group: UnitGroup, concept: Concept) -> Finding:
         if group.few:
             return Finding(group, "too few", None, None)
         if group.unit is not None and group.unit.strip():
-            return Finding(group, "unknown", None, None, _fitting(group, concept))
-        return _inferred(group, concept)
+            return Finding(group, "unknown", None, None, _fitting(group, concept, scales))
+        return _inferred(group, concept, scales)
     scale, shift = conversion(declared, concept)
     median = group.median * scale + shift
     if concept.usual is None:
@@ -196,7 +240,7 @@ def _find(group: UnitGroup, concept: Concept) -> Finding:
     spread = group.iqr * scale
     if _median_fits(concept.usual, median) and _spread_fits(concept.usual, spread):
         return Finding(group, "ok", declared, median)
-    fitting = _fitting(group, concept)
+    fitting = _fitting(group, concept, scales)
     wrong = (
         bool(fitting)
         or not _median_fits(concept.usual, median, FAR_FACTOR)
@@ -214,30 +258,42 @@ def _declared(unit: str | None, concept: Concept) -> str | None:
     return found if found is not None and convertible(found, concept) else None
 
 
-def _inferred(group: UnitGroup, concept: Concept) -> Finding:
+def _inferred(group: UnitGroup, concept: Concept, scales: _Scales) -> Finding:
     """Infer a missing unit if one alone can be right."""
-    fitting = _fitting(group, concept)
-    if len(fitting) != 1 or len(_fitting(group, concept, ABSTAIN_FACTOR)) != 1:
+    fitting = _fitting(group, concept, scales)
+    if len(fitting) != 1 or len(_fitting(group, concept, scales, ABSTAIN_FACTOR)) != 1:
         return Finding(group, "abstained", None, None, fitting)
     scale, shift = conversion(fitting[0], concept)
     return Finding(group, "inferred", fitting[0], group.median * scale + shift, fitting)
 
 
-def _fitting(group: UnitGroup, concept: Concept, factor: float = 1.0) -> tuple[str, ...]:
-    """Return the units in which the values would be usual, equal ones counted once."""
+def _scales(concept: Concept) -> _Scales:
+    """Return scale and shift of every unit worth trying for a concept, equal ones once."""
     if concept.usual is None or concept.unit is None:
         return ()
     own = canonical_unit(concept.unit)
-    found: dict[tuple[float, float], str] = {}
+    found: dict[tuple[float, float], tuple[str, float, float]] = {}
     for unit in dict.fromkeys((own, *unit_table().candidates)):
-        if not convertible(unit, concept):
-            continue
-        scale, shift = conversion(unit, concept)
-        if _median_fits(concept.usual, group.median * scale + shift, factor) and _spread_fits(
-            concept.usual, group.iqr * scale, factor
-        ):
-            found.setdefault((float(f"{scale:.9g}"), float(f"{shift:.9g}")), unit)
+        if convertible(unit, concept):
+            scale, shift = conversion(unit, concept)
+            key = float(f"{scale:.9g}"), float(f"{shift:.9g}")
+            found.setdefault(key, (unit, scale, shift))
     return tuple(found.values())
+
+
+def _fitting(
+    group: UnitGroup, concept: Concept, scales: _Scales, factor: float = 1.0
+) -> tuple[str, ...]:
+    """Return the units in which the values would be usual."""
+    usual = concept.usual
+    if usual is None:
+        return ()
+    return tuple(
+        unit
+        for unit, scale, shift in scales
+        if _median_fits(usual, group.median * scale + shift, factor)
+        and _spread_fits(usual, group.iqr * scale, factor)
+    )
 
 
 def _median_fits(usual: Usual, median: float, factor: float = 1.0) -> bool:
@@ -249,31 +305,3 @@ def _median_fits(usual: Usual, median: float, factor: float = 1.0) -> bool:
 def _spread_fits(usual: Usual, iqr: float, factor: float = 1.0) -> bool:
     """Return whether an interquartile range is usual, the bounds widened by a factor."""
     return usual.iqr is None or usual.iqr[0] / factor <= iqr <= usual.iqr[1] * factor
-
-
-def _describe(finding: Finding, concept: Concept) -> tuple[str, str, str]:
-    """Return what was seen, what was expected and what to do."""
-    group = finding.group
-    where = f" at site {group.site}" if group.site is not None else ""
-    values = f"{group.code} in {group.unit!r}{where}: the median of {group.n:,} values is "
-    if finding.status == "unknown":
-        seen = f"{values}{group.median:.4g}, and the unit does not convert to {concept.unit}"
-    else:
-        seen = f"{values}{group.median:.4g}, that is {finding.median:.4g} {concept.unit}"
-    expected = f"a unit of {concept.label}"
-    if concept.usual is not None:
-        low, high = concept.usual.median
-        expected = f"a median of {low:g} to {high:g} {concept.unit} for {concept.label}"
-        if concept.usual.iqr is not None and finding.median is not None:
-            scale, _ = conversion(finding.unit, concept)
-            expected += (
-                f" and an interquartile range of at most {concept.usual.iqr[1]:g} "
-                f"(here {group.iqr * scale:.4g})"
-            )
-    fitting = " or ".join(finding.fitting)
-    action = (
-        f"the values look like {fitting}: declare that unit for this code at the source"
-        if fitting
-        else "find out the unit of these values and declare it at the source, or leave the code out"
-    )
-    return seen, expected, action
