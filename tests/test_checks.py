@@ -88,8 +88,12 @@ def test_clean_data_have_no_error_and_no_fault() -> None:
     assert (report.rows, report.people, report.codes) == (240, 40, 7)
     assert (report.first, report.last) == ("1940-05-04T00:00:00", "2020-03-01T21:40:30")
     assert report.count("error") == 0
-    # Nothing but magnesium is there; that the other domains are empty is all there is to say.
-    assert {finding.kind for finding in report.findings} == {"domain_empty", "concept_absent"}
+    # Nothing but magnesium in mg/dL is there; what is empty and converted is all there is to say.
+    assert {finding.kind for finding in report.findings} == {
+        "domain_empty",
+        "concept_absent",
+        "unit_converted",
+    }
 
 
 def test_impossible_dates() -> None:

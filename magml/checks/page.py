@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from magml.checks.report import CheckReport, Finding, UnitLine
-from magml.checks.text import head
+from magml.checks.text import head, severities
 
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;
@@ -31,8 +31,7 @@ def report_page(report: CheckReport) -> str:
         f"<h1>Check of {escape(report.name)}</h1>",
         f"<p>{report.rows:,} rows, {report.people:,} people, {report.codes:,} codes, "
         f"{escape(report.first or 'no time')} to {escape(report.last or 'no time')}.<br>"
-        f"{report.count('error')} errors, {report.count('warning')} warnings, "
-        f"{report.count('info')} notes.</p>",
+        f"{severities(report)}.</p>",
         "<h2>Findings</h2>",
         *(_section(finding) for finding in report.findings),
         "<h2>What the data hold of the catalogue</h2>",
@@ -47,18 +46,8 @@ def report_page(report: CheckReport) -> str:
             ),
         ),
         "<h2>Units</h2>",
-        _table(
-            ("concept", "code", "unit", "site", "values", "median", "unit fits", "implausible"),
-            (
-                (
-                    x.concept, x.code, x.unit or "none", x.site or "all", x.values,
-                    "" if x.median is None else f"{x.median:.4g}",
-                    _fits(x),
-                    "" if x.implausible is None else x.implausible,
-                )
-                for x in report.units
-            ),
-        ),
+        _unit_table(x for x in report.units if not x.quiet),
+        *_by_site(report),
         "<h2>Times</h2>",
         _table(
             ("vocabulary", "rows", "codes", "rows mapped", "midnight", "whole hours",
@@ -87,6 +76,34 @@ def report_page(report: CheckReport) -> str:
         f"<title>Check of {escape(report.name)}</title><style>{_STYLE}</style></head>\n"
         f"<body>{chr(10).join(body)}</body></html>\n"
     )
+
+
+def _unit_table(lines: Iterable[UnitLine]) -> str:
+    return _table(
+        (
+            "concept", "code", "unit", "site", "values", "median", "unit fits", "factor",
+            "implausible",
+        ),
+        (
+            (
+                x.concept, x.code, x.unit or "none", x.site or "all", x.values,
+                "" if x.median is None else f"{x.median:.4g}",
+                _fits(x),
+                "" if x.factor is None else f"{x.factor:.4g}",
+                "" if x.implausible is None else x.implausible,
+            )
+            for x in lines
+        ),
+    )  # fmt: skip
+
+
+def _by_site(report: CheckReport) -> Iterable[str]:
+    """Return the units of every site, folded away."""
+    lines = [x for x in report.units if x.site is not None]
+    if lines:
+        yield f"<details><summary>By site: {len(lines):,} lines</summary>"
+        yield _unit_table(lines)
+        yield "</details>"
 
 
 def _fits(line: UnitLine) -> str:

@@ -81,8 +81,11 @@ class UnmappedCode:
 class UnitLine:
     """Values of one concept in one unit, of one site or of all (site None).
 
-    `status` is that of `magml.units.Finding`; `fitting` are units in which the values would be
-    usual; `implausible` are values outside the concept's plausible range, counted over all sites.
+    `status` is that of `magml.units.Finding`; `taken_as` is the unit that the values are read in,
+    None where they are left out or refused, and `factor` what brings them to the concept's own
+    unit; `fitting` are units in which the values would be usual; `others` is the other sites'
+    median in the concept's unit; `implausible` are values outside the concept's plausible range,
+    counted over all sites. Groups too small to judge have no `median` of a site.
     """
 
     concept: str
@@ -94,6 +97,15 @@ class UnitLine:
     status: str
     fitting: tuple[str, ...] = ()
     implausible: int | None = None
+    people: int | None = None
+    taken_as: str | None = None
+    factor: float | None = None
+    others: float | None = None
+
+    @property
+    def quiet(self) -> bool:
+        """Whether it is a site of which there is nothing to say beyond all sites together."""
+        return self.site is not None and self.status in ("ok", "too few", "unchecked", "inferred")
 
 
 @dataclass(frozen=True)

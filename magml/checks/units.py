@@ -6,13 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from magml.checks.features import features_of
 from magml.checks.mapping import Mapped
 from magml.checks.report import Finding, Item, Severity, UnitLine
-from magml.features.arrow import to_arrow
-from magml.features.concepts import Entry, Group
+from magml.checks.unit_lines import count_implausible, measured, unit_item, unit_lines
+from magml.features.concepts import Group
 from magml.features.unit_groups import report_groups, undoubted_units
 from magml.units.spellings import canonical_or_none
 
@@ -33,109 +31,22 @@ def check_event_units(
     Returns
     -------
     tuple
-        Findings; a line for each concept, code and unit, and for each site where something is
-        wrong; and the mapping with the units that training would infer.
+        Findings; a line for each concept, code and unit, over all sites and at each site; and
+        the mapping with the units that training would infer.
     """
     report = report_groups(mapped.plan, events, mapped.entries, MOST_VALUES)
     mapped = mapped.with_assumed(undoubted_units(report))
-    implausible = _implausible(events, mapped)
-    lines = _lines(mapped, report, implausible)
+    implausible = count_implausible(events, mapped)
+    lines = unit_lines(mapped, report, implausible)
     findings = [
         *_unfit(mapped, lines),
         *_unknown(mapped),
-        *_missing(mapped),
+        *_missing(mapped, lines),
+        *_converted(mapped, lines),
         *_mixed(mapped, report),
         *_impossible(mapped, implausible),
     ]
     return findings, lines, mapped
-
-
-def _measured(mapped: Mapped) -> Iterable[tuple[Group, Entry, str]]:
-    """Return the values that are numbers of a concept with a unit."""
-    for group, found in mapped.entries:
-        for entry in found:
-            concept = mapped.plan.concepts[entry.concept_id]
-            if concept.definition.kind == "measurement" and entry.value is None and group.values:
-                yield group, entry, concept.name
-
-
-def _implausible(events: Events, mapped: Mapped) -> dict[tuple[str, str, str], int]:
-    """Count values outside the plausible range by concept, code and unit."""
-    rows = [
-        (group.code, group.unit, (entry.low - entry.shift) / entry.scale,
-         (entry.high - entry.shift) / entry.scale, name)
-        for group, entry, name in _measured(mapped)
-        if entry.used and mapped.catalogue.by_name[name].plausible is not None
-    ]  # fmt: skip
-    if not rows:
-        return {}
-    connection, table = events.connection, f"{events.relation}_ranges"
-    connection.register(
-        table,
-        to_arrow(
-            {
-                "code": [row[0] for row in rows],
-                "unit": [row[1] for row in rows],
-                "low": np.array([row[2] for row in rows], dtype=np.float64),
-                "high": np.array([row[3] for row in rows], dtype=np.float64),
-                "number": np.arange(len(rows), dtype=np.int64),
-            }
-        ),
-    )
-    try:
-        # A bound that was converted back may miss the value on it by the last bit.
-        found = connection.execute(f"""
-            SELECT r.number, count(*) FROM {events.relation} e JOIN {table} r
-              ON e.code = r.code AND coalesce(e.unit, '') = r.unit
-            WHERE e.numeric_value BETWEEN -1.7e308 AND 1.7e308
-              AND (e.numeric_value < r.low - 1e-9 * abs(r.low)
-                OR e.numeric_value > r.high + 1e-9 * abs(r.high))
-            GROUP BY r.number""").fetchall()
-    finally:
-        connection.unregister(table)
-    return {(rows[k][4], rows[k][0], rows[k][1]): int(n) for k, n in found}
-
-
-def _lines(
-    mapped: Mapped, report: UnitReport, implausible: dict[tuple[str, str, str], int]
-) -> tuple[UnitLine, ...]:
-    """Return what is said of each concept, code and unit, and of sites where it is amiss."""
-    lines, judged = [], set()
-    for finding in report.findings:
-        group = finding.group
-        if group.site is not None and finding.status in ("ok", "too few", "unchecked", "inferred"):
-            continue
-        key = (group.concept, group.code, group.unit or "")
-        judged.add(key)
-        lines.append(
-            UnitLine(
-                concept=group.concept,
-                code=group.code,
-                unit=group.unit,
-                site=group.site,
-                values=group.n,
-                median=group.median,
-                status=finding.status,
-                fitting=finding.fitting,
-                implausible=implausible.get(key, 0) if group.site is None else None,
-            )
-        )
-    for measured, entry, name in _measured(mapped):
-        key = (name, measured.code, measured.unit)
-        if key not in judged:
-            lines.append(
-                UnitLine(
-                    concept=name,
-                    code=measured.code,
-                    unit=measured.unit or None,
-                    site=None,
-                    values=measured.values,
-                    median=None,
-                    status=entry.reason or "unchecked",
-                    implausible=implausible.get(key, 0),
-                )
-            )
-    return tuple(sorted(lines, key=lambda x: (x.concept, x.code, x.unit or "", x.site or "")))
 
 
 def _unfit(mapped: Mapped, lines: tuple[UnitLine, ...]) -> Iterable[Finding]:
@@ -146,7 +57,15 @@ def _unfit(mapped: Mapped, lines: tuple[UnitLine, ...]) -> Iterable[Finding]:
             "error",
             "units that the values beside them contradict",
             "Training stops at these values; a threshold would be compared in the wrong unit.",
-            "declare the right unit at the source (option units, or the mapping)",
+            "declare the right unit at the source (option units, or the mapping), or leave these "
+            "values out, site by site, with --set-aside",
+        ),
+        (
+            "unit_doubtful",
+            "warning",
+            "units of sites that the other sites make doubtful",
+            "They are used as declared; if the unit is wrong, so are the features of these people.",
+            "ask these sites in which unit they report",
         ),
         (
             "unit_unusual",
@@ -161,37 +80,28 @@ def _unfit(mapped: Mapped, lines: tuple[UnitLine, ...]) -> Iterable[Finding]:
         wrong = [line for line in lines if line.status == status]
         if not wrong:
             continue
-        overall = {(x.concept, x.code, x.unit) for x in wrong if x.site is None}
-        # A site's values are among those of all sites: they count once.
-        counted = [x for x in wrong if x.site is None or (x.concept, x.code, x.unit) not in overall]
+        # Where sites are to blame, all sites together are not; each value counts once.
+        blamed = {(x.concept, x.code, x.unit) for x in wrong if x.site is not None}
+        wrong = [x for x in wrong if x.site or (x.concept, x.code, x.unit) not in blamed]
         concepts = tuple(dict.fromkeys(line.concept for line in wrong))
         yield Finding(
             kind,
             severity,
             title,
-            sum(line.values for line in counted),
-            sum(group.values for group, _, name in _measured(mapped) if name in concepts),
+            sum(line.values for line in wrong),
+            sum(group.values for group, _, name in measured(mapped) if name in concepts),
             "values",
             cost,
             action,
             concepts,
             features_of(mapped.catalogue, concepts),
-            tuple(_unit_item(line) for line in wrong[:_SHOWN]),
+            tuple(unit_item(line) for line in wrong[:_SHOWN]),
             approximate=False,
         )
 
 
-def _unit_item(line: UnitLine) -> Item:
-    where = f" at site {line.site}" if line.site is not None else ""
-    fitting = f"; the values look like {' or '.join(line.fitting)}" if line.fitting else ""
-    median = "" if line.median is None else f"median {line.median:.4g}"
-    return Item(
-        f"{line.code} in {line.unit or 'no unit'}{where}", line.values, f"{median}{fitting}"
-    )
-
-
 def _by_reason(mapped: Mapped, reason: str) -> list[tuple[Group, str]]:
-    rows = [(group, name) for group, entry, name in _measured(mapped) if entry.reason == reason]
+    rows = [(group, name) for group, entry, name in measured(mapped) if entry.reason == reason]
     return sorted(rows, key=lambda row: -row[0].values)
 
 
@@ -209,19 +119,29 @@ def _unknown(mapped: Mapped) -> Iterable[Finding]:
         )
 
 
-def _missing(mapped: Mapped) -> Iterable[Finding]:
+def _missing(mapped: Mapped, lines: tuple[UnitLine, ...]) -> Iterable[Finding]:
     rows = _by_reason(mapped, "no unit")
     if rows:
+        at: dict[str, list[str]] = defaultdict(list)
+        for line in lines:
+            if line.site is not None and not line.unit and line.status != "inferred":
+                at[line.code].append(line.site)
         yield _rejected(
             mapped,
             rows,
             "unit_missing",
             "warning",
             "values without a unit, which their size does not tell",
-            "These values are left out.",
-            "declare the unit at the source (option units, or the mapping)",
+            "These values are left out; training stops where they are the outcome's.",
+            "declare the unit at the source (option units, or the mapping), or leave them out "
+            "with --set-aside",
+            {
+                code: f"{_named(rows, code)} at site {', '.join(sites[:20])}"
+                for code, sites in at.items()
+                if any(group.code == code for group, _ in rows)
+            },
         )
-    assumed = [(group, name) for group, e, name in _measured(mapped) if e.status == "assumed"]
+    assumed = [(group, name) for group, e, name in measured(mapped) if e.status == "assumed"]
     if assumed:
         yield _rejected(
             mapped,
@@ -233,6 +153,42 @@ def _missing(mapped: Mapped) -> Iterable[Finding]:
             "declare the unit at the source, so that it need not be inferred",
             {group.code: f"taken as {mapped.plan.assumed[group.code]}" for group, _ in assumed},
         )
+
+
+def _named(rows: list[tuple[Group, str]], code: str) -> str:
+    """Return the concept of a code's values."""
+    return next(name for group, name in rows if group.code == code)
+
+
+def _converted(mapped: Mapped, lines: tuple[UnitLine, ...]) -> Iterable[Finding]:
+    """Count values that stand in another unit than their analyte's."""
+    rows = [
+        (line.concept, line.unit or line.taken_as or "", line.values, line.factor)
+        for line in lines
+        if line.site is None and line.factor is not None and line.factor != 1
+    ]
+    if not rows:
+        return
+    by_unit: dict[tuple[str, str, float], int] = defaultdict(int)
+    for concept, unit, values, factor in rows:
+        by_unit[(concept, _spelling(unit), factor or 1.0)] += values
+    ranked = sorted(by_unit.items(), key=lambda row: (-row[1], row[0]))
+    yield Finding(
+        "unit_converted",
+        "info",
+        "values converted to their analyte's unit",
+        sum(by_unit.values()),
+        sum(group.values for group, _, _ in measured(mapped)),
+        "values",
+        "Nothing is lost.",
+        "nothing, if the factors below are right",
+        tuple(dict.fromkeys(name for name, _, _ in by_unit)),
+        (),
+        tuple(
+            Item(name, n, f"{unit} x {factor:.4g} = {mapped.catalogue.by_name[name].unit}")
+            for (name, unit, factor), n in ranked[:_SHOWN]
+        ),
+    )
 
 
 def _rejected(
@@ -252,7 +208,7 @@ def _rejected(
         severity,
         title,
         sum(group.values for group in groups),
-        sum({(g.code, g.unit): g.values for g, _, _ in _measured(mapped)}.values()),
+        sum({(g.code, g.unit): g.values for g, _, _ in measured(mapped)}.values()),
         "values",
         cost,
         action,
@@ -272,7 +228,7 @@ def _rejected(
 def _mixed(mapped: Mapped, report: UnitReport) -> Iterable[Finding]:
     """Analytes whose values stand in more than one unit, and the sites that use several."""
     units: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for group, _, name in _measured(mapped):
+    for group, _, name in measured(mapped):
         units[name][_spelling(group.unit)] += group.values
     mixed = {name: found for name, found in units.items() if len(found) > 1}
     if not mixed:
@@ -321,7 +277,7 @@ def _impossible(mapped: Mapped, implausible: dict[tuple[str, str, str], int]) ->
     if not by_concept:
         return
     of: dict[str, int] = defaultdict(int)
-    for group, _, name in _measured(mapped):
+    for group, _, name in measured(mapped):
         of[name] += group.values
     ranked = sorted(by_concept.items(), key=lambda row: (-row[1], row[0]))
 

@@ -21,6 +21,7 @@ from magml.cli.options import (
     ExperimentOption,
     JsonOption,
     LabelsOption,
+    SetAsideOption,
     SourceIdOption,
     ThreadsOption,
     print_result,
@@ -101,6 +102,7 @@ def train(
             "--instability", min=0, help="Refits on bootstrap samples, 200 or more; 0: none."
         ),
     ] = 0,
+    set_aside: SetAsideOption = False,
     track: Annotated[bool, typer.Option("--track/--no-track", help="Record in MLflow.")] = True,
     as_json: JsonOption = False,
 ) -> None:
@@ -118,6 +120,7 @@ def train(
         threads=threads,
         thresholds=thresholds,  # type: ignore[arg-type]  # checked by train
         instability=instability,
+        set_aside=set_aside,
         track=track,
         report=progress_lines(),
     )
@@ -222,10 +225,11 @@ def features(
         Path | None,
         typer.Option("--against", help="Folder with another features/ to compare with."),
     ] = None,
+    set_aside: SetAsideOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Print the catalogue, check a changed one, or write the feature matrix of --events at --at."""
-    from magml.cli.catalogue import catalogue_rows, catalogue_text, write_features
+    from magml.cli.catalogue import catalogue_rows, catalogue_text
 
     if dictionary is not None:
         from magml.cli.dictionary import dictionary_page
@@ -245,10 +249,12 @@ def features(
             raise typer.Exit(2)
         return
     if any(given is not None for given in (events, at, out, experiment, data)):
-        summary = write_features(events, at, out, domain, experiment=experiment, data=data)
-        print_result(
-            summary, "{rows} rows, {features} features written to {out}".format(**summary), as_json
+        from magml.cli.feature_matrix import write_features
+
+        made = write_features(
+            events, at, out, domain, experiment=experiment, data=data, set_aside=set_aside
         )
+        print_result(made.to_dict(), made.text(), as_json)
         return
     rows = catalogue_rows(domain)
     print_result({"features": rows}, catalogue_text(rows), as_json)

@@ -31,6 +31,12 @@ ThreadsOption = Annotated[
 SourceIdOption = Annotated[
     bool, typer.Option("--source-ids", help="Add the source's own ids to the output.")
 ]
+SetAsideOption = Annotated[
+    bool,
+    typer.Option(
+        "--set-aside", help="Leave out values whose unit cannot be trusted, site by site."
+    ),
+]
 
 
 def progress_lines() -> Any:

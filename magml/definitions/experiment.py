@@ -24,10 +24,15 @@ _SHORTEST_INTERVAL = 3600
 
 
 class SourceChoice(Frozen):
-    """Which layout the data are in, and its options (see the source's documentation)."""
+    """Which layout the data are in, and its options (see the source's documentation).
+
+    `unfit_units`: ``refuse`` stops at values whose unit cannot be right; ``set aside`` leaves them
+    out, site by site, with those whose unit is doubtful or missing, and says so in the results.
+    """
 
     layout: str
     options: dict[str, Any] = Field(default_factory=dict)
+    unfit_units: Literal["refuse", "set aside"] = "refuse"
 
 
 class Cohort(Frozen):

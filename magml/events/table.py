@@ -28,6 +28,28 @@ SQL_TYPES = {
 
 
 @dataclass(frozen=True)
+class SetAside:
+    """Values left out on request because their unit cannot be trusted.
+
+    Attributes
+    ----------
+    concept, code, unit, site
+        What they are of; no unit is None, and so is the site where all sites are meant.
+    values
+        How many values were left out.
+    reason
+        What was seen of them, in words.
+    """
+
+    concept: str
+    code: str
+    unit: str | None
+    site: str | None
+    values: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Events:
     """Events in the contract's form, lazily: a view or table on a connection.
 
@@ -48,6 +70,8 @@ class Events:
     unit_overrides
         Units that the source's definition states against what the records declare,
         ``code -> unit``; they are already applied in the relation.
+    set_aside
+        Values that were left out on request because of their unit.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -57,6 +81,7 @@ class Events:
     notes: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
     unit_overrides: dict[str, str] = field(default_factory=dict)
+    set_aside: tuple[SetAside, ...] = ()
 
     def count(self) -> int:
         """Return the number of rows."""

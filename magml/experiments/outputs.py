@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magml.experiments.result import metrics_of
+from magml.experiments.units_account import units_account
 from magml.files import pretty_json
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def write_results(
     _table(folder / "attrition.csv", [asdict(step) for step in study.rows.attrition])
     _table(folder / "folds.csv", fold_rows(nested))
     _table(folder / "missingness.csv", missingness(study))
-    (folder / "units.json").write_text(pretty_json(mapping(study)), encoding="utf-8")
+    (folder / "units.json").write_text(pretty_json(units_account(study)), encoding="utf-8")
     (folder / "notes.txt").write_text("\n".join(study.rows.notes) + "\n", encoding="utf-8")
     write_plots(
         performance,
@@ -130,25 +131,6 @@ def missingness(study: Study) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def mapping(study: Study) -> dict[str, Any]:
-    """Return how events became values: counts of what was mapped, converted and left out."""
-    report = study.matrix.report
-    return {
-        "rows": report.rows,
-        "mapped": report.mapped,
-        "converted": report.converted,
-        "assumed": report.assumed,
-        "assumed_units": report.assumed_units,
-        "implausible": report.implausible,
-        "rejected": [asdict(item) for item in report.rejected],
-        "unmapped_codes": len(report.unmapped),
-        "unmapped_rows": sum(report.unmapped.values()),
-        "commonest_unmapped": dict(
-            sorted(report.unmapped.items(), key=lambda item: (-item[1], item[0]))[:50]
-        ),
-    }
 
 
 def _table(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from magml.cohort import CohortTable, Step, build_cohort
-from magml.definitions import Catalogue, ExperimentDefinition, ModelDefinition
+from magml.definitions import Catalogue, ExperimentDefinition, ModelDefinition, read_catalogue
 from magml.definitions.experiment import Cohort
 from magml.errors import CohortError, InputError
 from magml.events import Events, read_events, read_labels
 from magml.events.table import identifier
-from magml.features.unit_groups import check_analyte
+from magml.features.set_aside import set_aside_unfit, unit_report
 from magml.outcomes import Specimens, find_specimens
 from magml.sources import open_source
+from magml.units import UnitReport
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Rows:
         the records hold no such drug, or the labels came without the outcome's time.
     specimens
         Specimens of the outcome's analyte; None for labels given.
+    units
+        What the check says of the units of the outcome's analyte; None for labels given.
     """
 
     events: Events
@@ -52,10 +55,17 @@ class Rows:
     notes: tuple[str, ...] = ()
     treated: np.ndarray | None = None
     specimens: Specimens | None = None
+    units: UnitReport | None = None
 
 
-def open_data(definition: ExperimentDefinition, data: Any) -> Events:
-    """Open the experiment's source and store its events once, able to spill."""
+def open_data(
+    definition: ExperimentDefinition, data: Any, catalogue: Catalogue | None = None
+) -> Events:
+    """Open the experiment's source and store its events once, able to spill.
+
+    Values in unfit units are set aside where the experiment says so, by the catalogue given or,
+    without one, the workspace's.
+    """
     if data is None:
         raise InputError(
             f"the experiment {definition.name} needs data",
@@ -63,7 +73,10 @@ def open_data(definition: ExperimentDefinition, data: Any) -> Events:
             "add --data FOLDER",
         )
     events = open_source(definition.source.layout, data, **definition.source.options)
-    return events.materialise()
+    events = events.materialise()
+    if definition.source.unfit_units == "set aside":
+        events = set_aside_unfit(events, catalogue or read_catalogue())
+    return events
 
 
 def cohort_rows(
@@ -82,9 +95,10 @@ def cohort_rows(
         If the cohort is empty, all prediction times lie before the first record, the outcome
         has one class, or there are fewer cases than the experiment demands.
     """
-    specimens = find_specimens(events, catalogue, model.outcome.concept)
     # A screening model has no feature of the outcome's analyte: nothing else would check its unit.
-    check_analyte(events, catalogue, model.outcome.concept)
+    units = unit_report(events, catalogue, [model.outcome.concept])
+    units.raise_for_refused(missing=True)
+    specimens = find_specimens(events, catalogue, model.outcome.concept)
     table = build_cohort(events, definition.cohort, specimens, model.outcome, catalogue=catalogue)
     check_times(events, table.relation)
     relation = _with_training_rows(definition.cohort, model, specimens, table, catalogue)
@@ -114,6 +128,7 @@ def cohort_rows(
         notes,
         treated,
         specimens,
+        units,
     )
 
 
@@ -154,9 +169,16 @@ def _with_training_rows(
     return relation
 
 
-def labelled_rows(events: Any, labels: Any, minimum_cases: int = 20) -> Rows:
-    """Return rows from events and a table of labels in the MEDS label schema."""
+def labelled_rows(
+    events: Any, labels: Any, minimum_cases: int = 20, *, set_aside: Catalogue | None = None
+) -> Rows:
+    """Return rows from events and a table of labels in the MEDS label schema.
+
+    With a catalogue in `set_aside`, values whose unit does not fit its analytes are left out.
+    """
     read = read_events(events).materialise()
+    if set_aside is not None:
+        read = set_aside_unfit(read, set_aside)
     connection = read.connection
     given = read_labels(labels, connection)
     pairs, distinct = connection.execute(

@@ -14,6 +14,7 @@ from magml.definitions import (
 )
 from magml.errors import InputError
 from magml.experiments.prepare import check_times, open_data
+from magml.features.set_aside import unit_report
 from magml.outcomes import find_specimens
 
 if TYPE_CHECKING:
@@ -42,13 +43,23 @@ def experiment_rows(experiment: Path, data: Path, model: Model) -> CohortTable:
 
 
 def prediction_times(
-    experiment: ExperimentDefinition, model: ModelDefinition, catalogue: Catalogue, data: Path
+    experiment: ExperimentDefinition,
+    model: ModelDefinition,
+    catalogue: Catalogue,
+    data: Path,
+    *,
+    strict: bool = False,
 ) -> CohortTable:
     """Return events and prediction times by an experiment's source and cohort, unlabelled.
 
-    Records without any value of the outcome's analyte will do: nobody was measured then.
+    Records without any value of the outcome's analyte will do: nobody was measured then. With
+    `strict`, values of it whose unit cannot be right or cannot be told are an error, as in
+    training.
     """
-    events = open_data(experiment, data)
+    events = open_data(experiment, data, catalogue)
+    if strict:
+        report = unit_report(events, catalogue, [model.outcome.concept])
+        report.raise_for_refused(missing=True)
     specimens = find_specimens(events, catalogue, model.outcome.concept, required=False)
     cohort = build_cohort(
         events, experiment.cohort, specimens, model.outcome, label=False, catalogue=catalogue

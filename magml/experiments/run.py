@@ -47,6 +47,7 @@ def train(
     peer_rows: Literal["cohort", "all"] = "cohort",
     thresholds: Literal["own", "all"] = "own",
     instability: int = 0,
+    set_aside: bool = False,
     track: bool = True,
     tracking_uri: str | None = None,
     workspace: str | Path | None = None,
@@ -87,6 +88,10 @@ def train(
     instability
         Refit the whole pipeline on so many bootstrap samples of people, 200 or more, and report
         how much risks move; 0: do not.
+    set_aside
+        Leave out values whose unit cannot be right or cannot be told, site by site, instead of
+        stopping at them; as ``source.unfit_units: set aside`` in the experiment. What was left
+        out stands in ``results/units.json`` and in the card.
     track
         Record the run in MLflow and register the model.
     tracking_uri
@@ -123,6 +128,8 @@ def train(
     usual = 1.0 if thresholds == "own" and not instability else 0.4
     whole, report = report, part(report, 0.0, usual)
     found = read_definitions(definition, by_labels=events is not None, workspace=workspace)
+    if set_aside:
+        found = found.setting_aside()
     seed = found.experiment.validation.seed if seed is None else seed
     study = build_study(
         found,

@@ -45,6 +45,11 @@ class Definitions:
     model: ModelDefinition
     catalogue: Catalogue
 
+    def setting_aside(self) -> Definitions:
+        """Return the same, with values in unfit units left out instead of refused."""
+        source = self.experiment.source.model_copy(update={"unfit_units": "set aside"})
+        return replace(self, experiment=self.experiment.model_copy(update={"source": source}))
+
 
 @dataclass(frozen=True, eq=False)
 class Study:
@@ -139,9 +144,14 @@ def build_study(
     )
     report(0.0, "reading records")
     if events is not None:
-        rows = labelled_rows(events, labels, experiment.minimum_cases)
+        rows = labelled_rows(
+            events,
+            labels,
+            experiment.minimum_cases,
+            set_aside=catalogue if experiment.source.unfit_units == "set aside" else None,
+        )
     else:
-        rows = cohort_rows(experiment, model, catalogue, open_data(experiment, data))
+        rows = cohort_rows(experiment, model, catalogue, open_data(experiment, data, catalogue))
     report(0.3, f"building features for {len(rows.labels)} prediction times")
     plan = compile_plan(catalogue)
     matrix = build_matrix(plan, rows.events, rows.relation, threads=threads)

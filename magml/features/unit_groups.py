@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 
 from magml.features.arrow import to_arrow
 from magml.features.concepts import Entry, Group
-from magml.features.names import matches
 from magml.features.plan import Plan
 
 if TYPE_CHECKING:
-    from magml.definitions.catalogue import Catalogue
     from magml.events.table import Events
     from magml.units import UnitReport
 
 #: With more values than this, the check looks at a share of the people.
-_MOST_VALUES = 20_000_000
+MOST_VALUES = 20_000_000
 
 
 def check_groups(
@@ -53,7 +51,7 @@ def report_groups(
     plan: Plan,
     events: Events,
     entries: Iterable[tuple[Group, tuple[Entry, ...]]],
-    most_values: int = _MOST_VALUES,
+    most_values: int = MOST_VALUES,
 ) -> UnitReport:
     """Return what `check_groups` finds, without an error for what is wrong.
 
@@ -65,39 +63,15 @@ def report_groups(
     for group, found in entries:
         for entry in found:
             concept = plan.concepts[entry.concept_id]
-            usual = concept.definition.usual is not None
-            if usual and entry.value is None and group.values and entry.status != "assumed":
+            has_unit = concept.definition.unit is not None
+            if has_unit and entry.value is None and group.values and entry.status != "assumed":
                 wanted.setdefault((group.code, group.unit), []).append(concept.name)
     groups = [
         UnitGroup(name, code, unit or None, site, n, median, iqr, people)
-        for code, unit, site, n, people, median, iqr in _summaries(events, wanted, most_values)
+        for code, unit, site, n, people, median, iqr in summaries(events, wanted, most_values)
         for name in wanted[(code, unit)]
     ]
     return check_units(groups, plan.catalogue.by_name)
-
-
-def check_analyte(events: Events, catalogue: Catalogue, name: str) -> UnitReport:
-    """Check the units of one analyte's values, whether or not a feature is made of it.
-
-    Raises
-    ------
-    UnitError
-        If values are not in the unit they are declared in.
-    """
-    from magml.units import UnitGroup, check_units
-
-    pairs = events.connection.execute(
-        f"SELECT DISTINCT code, coalesce(unit, '') FROM {events.relation} "
-        "WHERE numeric_value IS NOT NULL AND time IS NOT NULL"
-    ).fetchall()
-    wanted = [(code, unit) for code, unit in pairs if name in matches(catalogue, code)]
-    groups = [
-        UnitGroup(name, code, unit or None, site, n, median, iqr, people)
-        for code, unit, site, n, people, median, iqr in _summaries(events, wanted, _MOST_VALUES)
-    ]
-    report = check_units(groups, catalogue.by_name)
-    report.raise_for_refused()
-    return report
 
 
 def undoubted_units(report: UnitReport) -> dict[str, str]:
@@ -113,7 +87,7 @@ def undoubted_units(report: UnitReport) -> dict[str, str]:
     return {code: unit for code, unit in overall.items() if code not in doubtful}
 
 
-def _summaries(
+def summaries(
     events: Events, wanted: Iterable[tuple[str, str]], most_values: int
 ) -> list[tuple[str, str, str | None, int, int, float, float]]:
     """Return code, unit, site (None = all), n, people, median and interquartile range."""

@@ -12,6 +12,20 @@ from magml.units import canonical_unit, conversion
 
 
 @dataclass(frozen=True)
+class Reported:
+    """Values of the analyte in one code and unit, and their conversion.
+
+    ``scale`` and ``shift`` bring a value to the concept's unit; 1 and 0 are no conversion.
+    """
+
+    code: str
+    unit: str
+    values: int
+    scale: float
+    shift: float
+
+
+@dataclass(frozen=True)
 class Specimens:
     """Specimens of one analyte on a connection.
 
@@ -25,11 +39,14 @@ class Specimens:
         The analyte.
     counts
         Rows kept and left out, by reason.
+    reported
+        What codes and units the values stand in.
     """
 
     relation: str
     concept: Concept
     counts: dict[str, int]
+    reported: tuple[Reported, ...] = ()
 
 
 def find_specimens(
@@ -65,16 +82,19 @@ def find_specimens(
         "WHERE numeric_value IS NOT NULL AND time IS NOT NULL GROUP BY ALL ORDER BY ALL"
     ).fetchall()
     rows = []
+    reported = []
     for code, unit, count in pairs:
         if name not in matches(catalogue, code):
             continue
         if unit is None:
             raise UnitError(
-                f"{count} values of {code!r} carry no unit",
+                f"{count} values of {code!r} carry no unit{_sites(events, code)}",
                 f"the unit of {concept.label}",
-                "state it in the source's option `units`, or in the column `unit`",
+                "state it in the source's option `units`, or in the column `unit`, or set these "
+                "values aside (--set-aside)",
             )
         scale, shift = conversion(unit, concept)
+        reported.append(Reported(code, unit, int(count), scale, shift))
         rows.append(
             f"({text(code)}, {text(unit)}, {text(canonical_unit(unit))}, "
             f"{scale!r}::DOUBLE, {shift!r}::DOUBLE)"
@@ -114,4 +134,16 @@ def find_specimens(
             f"values within {low:g} to {high:g} {concept.unit}",
             "check the unit of these values",
         )
-    return Specimens(relation, concept, {"values": total, "implausible": total - kept})
+    counts = {"values": total, "implausible": total - kept}
+    return Specimens(relation, concept, counts, tuple(reported))
+
+
+def _sites(events: Events, code: str) -> str:
+    """Return at which sites values of a code have no unit, in brackets; nothing without sites."""
+    found = events.connection.execute(
+        f"SELECT s.code[7:], count(*) FROM {events.relation} e JOIN (SELECT DISTINCT subject_id, "
+        f"code FROM {events.relation} WHERE starts_with(code, 'SITE//')) s USING (subject_id) "
+        f"WHERE e.code = {text(code)} AND e.unit IS NULL AND e.numeric_value IS NOT NULL "
+        "GROUP BY ALL ORDER BY ALL LIMIT 40"
+    ).fetchall()
+    return f" (site {', '.join(f'{site}: {n}' for site, n in found)})" if found else ""

@@ -151,9 +151,13 @@ class UnitReport:
         """Groups of sites whose unit the other sites make doubtful; they are used as declared."""
         return tuple(f for f in self.findings if f.status == "doubtful")
 
-    def unfit(self, *, missing: bool = False) -> tuple[Finding, ...]:
-        """Return the refused groups, by site where sites are to blame; optionally the abstained."""
+    def unfit(self, *, missing: bool = False, doubtful: bool = False) -> tuple[Finding, ...]:
+        """Return the refused groups, by site where sites are to blame.
+
+        Optionally those without a unit that cannot be told, and the doubtful.
+        """
         wrong = self.refused + (self.abstained if missing else ())
+        wrong += self.doubtful if doubtful else ()
         blamed = {_place(f) for f in wrong if f.group.site is not None}
         return tuple(f for f in wrong if f.group.site is not None or _place(f) not in blamed)
 

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 #: The usual range of medians is taken for three standard deviations to either side.
 USUAL_DEVIATIONS = 6.0
+#: That range counts as much as so many sites do; the more sites, the more their own spread counts.
+PRIOR_SITES = 4
+#: One site's deviation counts for at most so many standard deviations: it may be the wrong one.
+_CLIPPED = 2.0
 #: A site whose median deviates by less than this many standard deviations is left alone.
 DOUBTFUL = 2.0
 #: From here on a deviation that another unit explains is refused; between the two it is doubtful.
@@ -54,11 +58,11 @@ def compare_sites(
     """Refuse or doubt a site's unit where the other sites' medians speak for another one.
 
     With r the log ratio of a site's converted median to the median of the other groups', s its
-    standard deviation (case mix, from the analyte's usual range, and sampling), and k the log
-    factor of another unit in which the values are about usual too: ``doubtful`` if r is 2 s or
-    more from 0 and nearer to k; ``refused`` if r is 3 s or more from 0 and within 2 s of k,
-    compared with three or more groups of two or more other sites. The most deviant is taken out
-    first.
+    standard deviation (case mix, from the analyte's usual range and the spread of the other
+    sites, and sampling), and k the log factor of another unit in which the values are about
+    usual too: ``doubtful`` if r is 2 s or more from 0 and nearer to k; ``refused`` if r is 3 s or
+    more from 0 and within 2 s of k, compared with three or more groups of two or more other
+    sites. The most deviant is taken out first.
 
     Parameters
     ----------
@@ -149,7 +153,7 @@ def _verdict(point: _Point, active: list[_Point]) -> _Verdict | None:
     if not sites:
         return None
     middle = median(other.log_median for other in others)
-    case_mix = point.deviation**2
+    case_mix = _case_mix(point, others, middle)
     # Groups of one site share its patients, so that sites count, not groups.
     shared = (case_mix + median(other.variance for other in others)) / len(sites)
     if len(sites) > 2:
@@ -166,6 +170,16 @@ def _verdict(point: _Point, active: list[_Point]) -> _Verdict | None:
             sure = abs(ratio) >= REFUSED * error and min(near)[0] <= DOUBTFUL * error
             status, units = ("refused" if enough and sure else "doubtful"), nearer
     return _Verdict(status, units, math.exp(middle), ratio / error)
+
+
+def _case_mix(point: _Point, others: list[_Point], middle: float) -> float:
+    """Return the variance of log medians between sites, from the usual range and the sites."""
+    usual = point.deviation
+    by_site: dict[str, list[float]] = {}
+    for other in others:
+        by_site.setdefault(other.site, []).append(other.log_median - middle)
+    spread = sum(min(abs(sum(own) / len(own)), _CLIPPED * usual) ** 2 for own in by_site.values())
+    return (PRIOR_SITES * usual**2 + spread) / (PRIOR_SITES + len(by_site) - 1)
 
 
 def _with(finding: Finding, found: _Verdict) -> Finding:

@@ -101,7 +101,10 @@ def scored_rows(
             )
         definition = definition.model_copy(update={"minimum_cases": minimum_cases})
         rows = cohort_rows(
-            definition, model.definition, model.catalogue, open_data(definition, data)
+            definition,
+            model.definition,
+            model.catalogue,
+            open_data(definition, data, model.catalogue),
         )
     matrix = build_matrix(model.plan, rows.events, rows.relation, strict=False)
     kept = rows.evaluated
