@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -12,6 +13,7 @@ import magml
 from magml.checks import CheckReport, check
 from magml.checks.codes import resembling
 from magml.checks.features import features_of
+from magml.checks.report import Finding
 from magml.definitions import read_catalogue
 from magml.errors import InputError
 
@@ -366,3 +368,29 @@ def test_a_check_leaves_the_callers_connection_as_it_was() -> None:
     before = events.connection.execute("SHOW TABLES").fetchall()
     check(events, now=NOW)
     assert events.connection.execute("SHOW TABLES").fetchall() == before
+
+
+def test_counts_are_written_in_singular_and_plural() -> None:
+    report = checked(clean())
+    one = replace(
+        report,
+        findings=(
+            Finding("a", "error", "one error", 1, 1, "rows", "It costs.", "do it"),
+            Finding("b", "info", "one note", 1, 1, "rows", "It costs.", "do it"),
+        ),
+    )
+    assert "1 error, 0 warnings, 1 note" in one.text()
+    assert "1 error, 0 warnings, 1 note." in one.html()
+
+
+def test_domains_that_few_hospitals_record_take_one_line() -> None:
+    report = checked(clean())
+    seldom = [f for f in report.of_kind("domain_empty") if f.severity == "info"]
+    assert len(seldom) == 1
+    assert "nothing of diet, genetic and microbiome" in seldom[0].title
+    lines = report.text().splitlines()
+    at = next(k for k, line in enumerate(lines) if "nothing of diet" in line)
+    assert lines[at + 1] == ""
+    warned = {f.title for f in report.of_kind("domain_empty") if f.severity == "warning"}
+    assert "the domain medication is empty" in warned
+    assert not any(word in title for title in warned for word in ("diet", "genetic", "microbiome"))

@@ -180,3 +180,75 @@ def test_equal_spellings_never_import_pint() -> None:
         "assert 'pint' in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+    ("concept", "unit", "value", "expected"),
+    [
+        # 60 pmol/L at 6.00 pmol per mIU (Knopp 2019), not 8.6 as with 6.945.
+        ("insulin", "pmol/L", 60.0, 10.0),
+        ("insulin", "uIU/mL", 10.0, 10.0),
+        ("renin", "ng/L", 10.0, 16.0),
+        ("renin", "pg/mL", 10.0, 16.0),
+        ("renin", "mU/L", 16.0, 16.0),
+        # 5 mmol of magnesium a day are 121.5 mg and 10 mEq.
+        ("magnesium_urine_daily", "mmol/24h", 5.0, 5.0),
+        ("magnesium_urine_daily", "mg/24hr", 121.525, 5.0),
+        ("magnesium_urine_daily", "mg/d", 121.525, 5.0),
+        ("magnesium_urine_daily", "mEq/24h", 10.0, 5.0),
+        ("crp", "mg/dL", 1.2, 12.0),
+        ("crp", "mg/L", 12.0, 12.0),
+        ("crp", "ug/mL", 12.0, 12.0),
+    ],
+)
+def test_units_that_laboratories_use(
+    catalogue: Catalogue, concept: str, unit: str, value: float, expected: float
+) -> None:
+    scale, shift = conversion(unit, catalogue.by_name[f"lab.{concept}"])
+    assert value * scale + shift == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("code", "unit", "value", "expected"),
+    [
+        # 14 mg/dL of urea nitrogen and 30 mg/dL of urea are both 5.0 mmol/L.
+        ("LOINC//3094-0", "mg/dL", 14.007, 5.0),
+        ("LAB//BUN", "mg/dL", 14.007, 5.0),
+        ("LAB//Urea nitrogen", "mg/dL", 14.007, 5.0),
+        ("LOINC//3091-6", "mg/dL", 30.028, 5.0),
+        ("LAB//UREA", "mg/dL", 30.028, 5.0),
+        ("LAB//Serum urea", "g/L", 0.30028, 5.0),
+        ("LOINC//22664-7", "mmol/L", 5.0, 5.0),
+        ("LAB//urea", "mmol/L", 5.0, 5.0),
+    ],
+)
+def test_urea_and_urea_nitrogen_are_told_apart_by_their_code(
+    catalogue: Catalogue, code: str, unit: str, value: float, expected: float
+) -> None:
+    import pandas as pd
+
+    from magml.features import build_features
+
+    events = pd.DataFrame(
+        {
+            "subject_id": [1],
+            "time": [pd.Timestamp("2020-01-01")],
+            "code": [code],
+            "numeric_value": [value],
+            "unit": [unit],
+        }
+    )
+    table = build_features(events, "2020-01-02", catalogue=catalogue, features=["lab.urea.last"])
+    assert float(table["lab.urea.last"][0]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_check_knows_the_mass_of_a_code(catalogue: Catalogue) -> None:
+    from magml.units import UnitGroup, check_units
+
+    groups = [
+        UnitGroup("lab.urea", code, "mg/dL", None, 500, 35.0, 20.0)
+        for code in ("LAB//Urea", "LAB//BUN")
+    ]
+    medians = [f.median for f in check_units(groups, catalogue.by_name).findings]
+    # 35 mg/dL: 350 / 60.056 and 350 / 28.014 mmol/L.
+    assert medians == pytest.approx([5.828, 12.494], rel=1e-3)

@@ -28,7 +28,9 @@ def judge(
     n: int = 1000,
     people: int | None = None,
 ) -> Finding:
-    group = UnitGroup(f"lab.{concept}", f"LAB//{concept}", unit, None, n, median, iqr, people)
+    # The bare name urea means urea itself: the values below are of its nitrogen.
+    name = "BUN" if concept == "urea" else concept
+    group = UnitGroup(f"lab.{concept}", f"LAB//{name}", unit, None, n, median, iqr, people)
     return check_units([group], catalogue.by_name).findings[0]
 
 

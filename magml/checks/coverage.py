@@ -14,6 +14,8 @@ from magml.checks.report import DomainLine, Finding, Item, UnmappedCode
 
 _OUTCOME = "lab.magnesium"
 _SHOWN = 12
+#: Domains that most hospitals hold no records of; that they are empty is no fault.
+_SELDOM = ("diet", "genetic", "microbiome")
 
 
 def code_findings(
@@ -77,7 +79,12 @@ def coverage_findings(
     """Return what the data do not hold at all, and how much of each domain they do."""
     lines = domain_lines(mapped.catalogue, mapped.used_rows)
     found = list(_persons(profile, mapped))
+    seldom = [line for line in lines if not line.found and line.domain in _SELDOM]
+    if seldom:
+        found.append(_seldom(seldom))
     for line in lines:
+        if line in seldom:
+            continue
         if not line.found:
             found.append(
                 Finding(
@@ -111,6 +118,24 @@ def coverage_findings(
                 )
             )
     return found, lines
+
+
+def _seldom(lines: list[DomainLine]) -> Finding:
+    """Say in one line which domains are empty that most hospitals do not record."""
+    names = [line.domain for line in lines]
+    listed = " and ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else names[0]
+    features = sum(line.features for line in lines)
+    return Finding(
+        "domain_empty",
+        "info",
+        f"nothing of {listed}, which few hospitals record; {features} features stay empty",
+        0,
+        sum(line.concepts for line in lines),
+        "concepts",
+        "",
+        "",
+        tuple(name for line in lines for name in line.missing),
+    )
 
 
 def _persons(profile: Profile, mapped: Mapped) -> Iterable[Finding]:

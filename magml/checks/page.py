@@ -124,10 +124,14 @@ def _section(finding: Finding) -> str:
         if finding.items
         else ""
     )
+    advice = (
+        f"<p>{escape(finding.cost)}<br><b>What to do:</b> {escape(finding.action)}.</p>"
+        if finding.action
+        else ""
+    )
     return (
         f'<section class="{finding.severity}"><h3><span class="tag">{_LABEL[finding.severity]}'
-        f"</span>{escape(head(finding))}</h3><p>{escape(finding.cost)}<br>"
-        f"<b>What to do:</b> {escape(finding.action)}.</p>{items}{features}</section>"
+        f"</span>{escape(head(finding))}</h3>{advice}{items}{features}</section>"
     )
 
 

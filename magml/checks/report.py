@@ -35,10 +35,8 @@ class Finding:
         What was found, in words.
     count, of, what
         How many, of how many, of what (``rows``, ``values``, ``people``, ``codes``).
-    cost
-        What it costs the model.
-    action
-        What to do.
+    cost, action
+        What it costs the model, and what to do; empty where there is nothing to say.
     concepts, features
         Concepts concerned (``domain.concept``), and the features of the catalogue made of them.
     items

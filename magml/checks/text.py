@@ -81,9 +81,10 @@ def _finding(finding: Finding) -> Iterable[str]:
     if finding.features:
         cost += f" {len(finding.features)} features concerned."
     for word, text in (("costs", cost), ("do", finding.action)):
-        yield textwrap.fill(
-            text, _WIDTH, initial_indent=f"        {word:<6} ", subsequent_indent=" " * 15
-        )
+        if text:
+            yield textwrap.fill(
+                text, _WIDTH, initial_indent=f"        {word:<6} ", subsequent_indent=" " * 15
+            )
 
 
 def _units(report: CheckReport) -> Iterable[str]:

@@ -114,7 +114,9 @@ def _factor(mapped: Mapped, finding: Finding) -> float | None:
     """Return what a value is multiplied by; None where it is not used, or is shifted too."""
     if not finding.usable or finding.unit is None:
         return None
-    scale, shift = conversion(finding.unit, mapped.catalogue.by_name[finding.group.concept])
+    group = finding.group
+    concept = mapped.catalogue.by_name[group.concept].for_code(group.code)
+    scale, shift = conversion(finding.unit, concept)
     return None if shift else scale
 
 

@@ -7,6 +7,7 @@ a window (``24h``, ``7d``, ``ever``, ``now``) and the statistics computed in it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Literal
@@ -27,6 +28,7 @@ Domain = Literal[
     "genetic",
     "microbiome",
 ]
+_WORD = re.compile(r"[^\W\d_]+|\d+|[%#]")
 Kind = Literal["measurement", "exposure", "condition", "age"]
 Direction = Literal["lowers", "raises", "mixed", "marker", "none", "unknown"]
 
@@ -58,6 +60,11 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _plain(code: str) -> str:
+    """Return a code or name as two spellings are compared: its words, in lower case."""
+    return " ".join(_WORD.findall(code.lower()))
+
+
 class Usual(Frozen):
     """Where the median and the interquartile range of a population's values usually lie.
 
@@ -80,6 +87,9 @@ class Concept(Frozen):
     values: dict[str, float] = Field(default_factory=dict)
     unit: str | None = None
     molar_mass: float | None = Field(default=None, gt=0)
+    #: By code or name, what a mole of the substance weighed under it is in grams, where it is
+    #: another than `molar_mass`: urea itself (60.056) beside the nitrogen in it (28.014).
+    molar_masses: dict[str, float] = Field(default_factory=dict)
     valence: int | None = Field(default=None, gt=0)
     #: By unit, ``(scale, shift)`` to the concept's unit, where a published equation and not a
     #: quantity links the two (HbA1c of IFCC and NGSP).
@@ -97,6 +107,24 @@ class Concept(Frozen):
     evidence: tuple[str, ...] = ()
     verified: bool = False
     note: str = ""
+
+    def for_code(self, code: str) -> Concept:
+        """Return the concept with the molar mass that holds for a code.
+
+        Examples
+        --------
+        >>> urea = Concept(label="Urea", kind="measurement", unit="mmol/L", molar_mass=28.014,
+        ...                molar_masses={"LAB//urea": 60.056})
+        >>> urea.for_code("LAB//Urea").molar_mass, urea.for_code("LAB//BUN").molar_mass
+        (60.056, 28.014)
+        """
+        if not self.molar_masses:
+            return self
+        wanted = _plain(code)
+        for name, mass in self.molar_masses.items():
+            if _plain(name) == wanted:
+                return self.model_copy(update={"molar_mass": mass, "molar_masses": {}})
+        return self
 
     @field_validator("features")
     @classmethod

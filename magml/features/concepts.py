@@ -193,7 +193,7 @@ def _entry(plan: Plan, concept_id: int, code: str, unit: str) -> Entry:
             return Entry(concept_id, reason=_NONE)
         unit, status = plan.assumed[code], "assumed"
     try:
-        scale, shift = conversion(unit, concept)
+        scale, shift = conversion(unit, concept.for_code(code))
     except UnitError:
         return Entry(concept_id, reason=_UNKNOWN)
     if status == "plain" and (scale, shift) != (1.0, 0.0):

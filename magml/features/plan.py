@@ -47,6 +47,7 @@ _MEANING = (
     "values",
     "unit",
     "molar_mass",
+    "molar_masses",
     "valence",
     "equations",
     "plausible",
@@ -299,7 +300,9 @@ def _catalogue(concepts: Iterable[tuple[str, Concept]]) -> Catalogue:
 
 def _definition(concept: Concept) -> dict[str, Any]:
     """Return what of a concept decides its values."""
-    return {key: concept.model_dump(mode="json")[key] for key in _MEANING}
+    content = concept.model_dump(mode="json")
+    # A concept without masses by code means what it meant before there were any.
+    return {key: content[key] for key in _MEANING if key != "molar_masses" or content[key]}
 
 
 def _sql_hash(sql: Mapping[str, Mapping[str, str]]) -> str:

@@ -93,7 +93,7 @@ def find_specimens(
                 "state it in the source's option `units`, or in the column `unit`, or set these "
                 "values aside (--set-aside)",
             )
-        scale, shift = conversion(unit, concept)
+        scale, shift = conversion(unit, concept.for_code(code))
         reported.append(Reported(code, unit, int(count), scale, shift))
         rows.append(
             f"({text(code)}, {text(unit)}, {text(canonical_unit(unit))}, "

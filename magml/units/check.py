@@ -213,12 +213,14 @@ def check_units(groups: Iterable[UnitGroup], concepts: Mapping[str, Concept]) ->
     """
     listed = tuple(groups)
     used = {group.concept: concepts[group.concept] for group in listed}
-    # Worked out once for a concept: there may be thousands of groups.
-    scales = {name: _scales(concept) for name, concept in used.items()}
-    findings = tuple(_find(g, used[g.concept], scales[g.concept]) for g in listed)
+    # Worked out once for a concept and code: there may be thousands of groups.
+    own = {(g.concept, g.code): used[g.concept].for_code(g.code) for g in listed}
+    scales = {pair: _scales(concept) for pair, concept in own.items()}
+    pairs = [(g.concept, g.code) for g in listed]
+    findings = tuple(_find(g, own[p], scales[p]) for g, p in zip(listed, pairs, strict=True))
     fitting = {
-        index: _fitting(f.group, used[f.group.concept], scales[f.group.concept], ABSTAIN_FACTOR)
-        for index, f in enumerate(findings)
+        index: _fitting(f.group, own[p], scales[p], ABSTAIN_FACTOR)
+        for index, (f, p) in enumerate(zip(findings, pairs, strict=True))
         if f.group.site is not None and f.status in ("ok", "unusual")
     }
     return UnitReport(compare_sites(findings, used, fitting), used)

@@ -73,7 +73,7 @@ def _expected(finding: Finding, concept: Concept) -> str:
     """Return what was expected of one group."""
     text = _range(concept)
     if concept.usual is not None and concept.usual.iqr is not None and finding.median is not None:
-        scale, _ = conversion(finding.unit, concept)
+        scale, _ = conversion(finding.unit, concept.for_code(finding.group.code))
         text += (
             f" and an interquartile range of at most {concept.usual.iqr[1]:g} "
             f"(here {finding.group.iqr * scale:.4g})"

@@ -93,6 +93,7 @@ def compare_sites(
 def _point(index: int, finding: Finding, concept: Concept, fitting: Iterable[str]) -> _Point | None:
     """Return a group on the log scale, or None where it cannot be compared."""
     group, usual = finding.group, concept.usual
+    concept = concept.for_code(group.code)
     if group.site is None or usual is None or usual.median[0] <= 0 or finding.unit is None:
         return None
     if finding.status not in ("ok", "unusual", "inferred") or not finding.median:
