@@ -181,6 +181,7 @@ def _fan(rng: np.random.Generator, world: Parameters, n: int) -> Found:
 
     from magml.evaluation.discrimination import rank, tally
 
+    n = 4 * n  # an area under the curve of few cases needs many people
     cohort = high_risk_adults(rng, world, 2 * n)
     people = cohort.people
     state = simulate_physiology(people, cohort.exposures, world, 2).last
