@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from magml.features import build_features
     from magml.models import MagnesiumRiskClassifier, magnesium_depletion_score
     from magml.service import serve
+    from magml.simulation.world import simulate
     from magml.sources import open_source
     from magml.validation import export_aggregate, pool, recalibrate, validate
     from magml.workspace import init
@@ -38,6 +39,7 @@ _WHERE = {
     "promote": "magml.experiments.registry",
     "rollback": "magml.experiments.registry",
     "serve": "magml.service",
+    "simulate": "magml.simulation.world",
     "pool": "magml.validation",
     "recalibrate": "magml.validation",
     "validate": "magml.validation",
@@ -60,6 +62,7 @@ __all__ = [
     "recalibrate",
     "rollback",
     "serve",
+    "simulate",
     "train",
     "validate",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,11 +26,33 @@ def simulate(
         list[str] | None,
         typer.Option("--parameter", help="NAME=VALUE, to see what it does; repeatable."),
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the records and, apart, the truth.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check the simulated physiology against published experiments."""
-    if not check:
-        raise InputError("nothing to do", "--check", "run magml simulate --check")
+    """Simulate an institution's records, or check the physiology against published experiments."""
+    if check == (out is not None):
+        raise InputError("nothing to do", "--out FOLDER, or --check", "give one of them")
+    if out is not None:
+        from magml.simulation.world import simulate as run
+
+        made = run(subjects, seed, world=world)
+        made.write(out)
+        truth = made.truth
+        found = {
+            "out": str(out),
+            "events": made.events.num_rows,
+            "subjects": len(truth),
+            "depleted": int(truth["depleted"].sum()),
+            "tested": int(truth["tested"].sum()),
+        }
+        text = (
+            f"{out}: {found['events']} events of {found['subjects']} simulated people, "
+            f"{found['tested']} with a magnesium value, {found['depleted']} depleted"
+        )
+        print_result(found, text, as_json)
+        return
     from magml.simulation.check import check_simulator, to_dict, to_text
     from magml.simulation.parameters import draw_world, read_parameters
 

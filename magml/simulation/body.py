@@ -176,6 +176,7 @@ def advance(
         )  # fmt: skip
         high, low = np.where(excess > 0, c, high), np.where(excess > 0, low, c)
         step = c - excess / slope
+        step = np.clip(step, 0.8 * c, 1.25 * c)  # steep places would throw it far
         # Newton where it stays inside what is known to hold the root, else the middle.
         c = np.where((step > low) & (step < high), step, (low + high) / 2)
     before = now.total
