@@ -127,3 +127,29 @@ def test_wrong_sites_are_found_that_the_range_misses(
     missed = wrong.sites - wrong.range
     assert missed > 100
     assert (wrong.compared + wrong.doubtful) / missed > 0.75
+
+
+@pytest.mark.data
+def test_real_groups_of_hospitals_are_never_doubted(
+    catalogue: Catalogue, shared_data: Path
+) -> None:
+    """The eICU demo's hospitals are too small to compare; by region and size they are not."""
+    from dataclasses import replace
+
+    import magml
+    from magml.features.set_aside import unit_report
+
+    events = magml.open_source("eicu", shared_data / "eicu_demo").materialise()
+    events.connection.execute(f"""
+        CREATE TEMP TABLE grouped AS
+        SELECT e.* REPLACE (CASE WHEN starts_with(e.code, 'SITE//') THEN 'SITE//'
+            || coalesce(h.region, '?') || coalesce(h.numbedscategory, '?') ELSE e.code END AS code)
+        FROM {events.relation} e
+        LEFT JOIN '{shared_data / "eicu_demo" / "hospital.parquet"}' h
+          ON starts_with(e.code, 'SITE//')
+         AND h.hospitalid::VARCHAR = regexp_extract(e.code, '[0-9]+')
+        ORDER BY subject_id""")
+    report = unit_report(replace(events, relation="grouped"), catalogue)
+    compared = [f for f in report.findings if f.others is not None]
+    assert len(compared) > 600
+    assert report.refused == report.doubtful == ()
