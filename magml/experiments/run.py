@@ -168,11 +168,15 @@ def train(
     contents = _contents(study, nested, performance, fitted, audit, seed=seed, data=data)
     folder = Path(out) / found.experiment.name
     _refuse_foreign(folder)
-    from magml.bundle.write import write_bundle
+    from magml.bundle import load, write_bundle
+    from magml.experiments.explaining import explain_study
 
     with atomic_directory(folder) as beside:
         write_bundle(beside / "bundle", contents)
-        write_results(beside / "results", study, nested, performance, details, audit, extras)
+        explained = explain_study(load(beside / "bundle", threads=threads or 1), study, seed=seed)
+        write_results(
+            beside / "results", study, nested, performance, details, audit, extras, explained
+        )
     recorded, warnings = None, list(audit.lines())
     if track:
         from magml.experiments.recording import record_run
