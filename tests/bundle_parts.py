@@ -13,6 +13,7 @@ from magml.bundle.write import BundleContents, TrainingSummary
 from magml.definitions.catalogue import Catalogue
 from magml.definitions.model import ModelDefinition
 from magml.explanations.baseline import Baseline
+from magml.explanations.reference import ReferenceCohort
 from magml.features import compile_plan
 from magml.models.bag import Bag, fit_bag
 from magml.models.calibration import Calibrator, fit_calibrator
@@ -185,4 +186,15 @@ def contents(threads: int = 1) -> BundleContents:
         versions={"xgboost": "3"},
     )
     card = model_card(DEFINITION, CATALOGUE, FEATURES, training)
-    return BundleContents(DEFINITION, CATALOGUE, plan, bag, calibrator, baseline, training, card)
+    reference = ReferenceCohort.of(planned_values(plan.features), plan.features, range(len(y)))
+    return BundleContents(
+        DEFINITION, CATALOGUE, plan, bag, calibrator, baseline, training, card, reference
+    )
+
+
+def planned_values(planned: tuple[str, ...]) -> NDArray[np.float32]:
+    """Return the matrix with the columns of a plan; what the model does not use is missing."""
+    X = matrix()[0]
+    values = np.full((len(X), len(planned)), np.nan, dtype=np.float32)
+    values[:, [planned.index(name) for name in FEATURES]] = X
+    return values

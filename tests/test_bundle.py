@@ -45,6 +45,7 @@ def test_a_bundle_holds_ubj_json_and_the_card(written: Path) -> None:
         "schema.json",
         "calibrator.json",
         "explanations.json",
+        "reference.json",
         "training.json",
         "card.json",
         "card.md",

@@ -16,7 +16,8 @@ import pytest
 from magml.bundle import Model, load, write_bundle
 from magml.errors import InputError, MagmlError, MissingDependencyError
 from magml.explanations import Explanation, explain
-from magml.explanations.shap_values import _agreement, check_sums, risk_contributions
+from magml.explanations.shap_values import check_sums, risk_contributions
+from magml.explanations.stability import agreement
 from magml.features.matrix import FeatureMatrix, MappingReport
 from magml.models.calibration import Calibrator
 from magml.tables import REASONS
@@ -166,7 +167,7 @@ def test_concepts_carry_what_a_clinician_asks(why: Explanation) -> None:
 def test_stability_is_the_share_of_members_with_the_means_sign() -> None:
     members = np.array([[[1.0, -2.0, 0.0]], [[1.0, -1.0, 0.0]], [[-0.5, 4.0, 0.0]]])
     # Means 0.5, 1/3, 0: agreeing are two, one and all three members.
-    np.testing.assert_allclose(_agreement(members), [[2 / 3, 1 / 3, 1.0]])
+    np.testing.assert_allclose(agreement(members), [[2 / 3, 1 / 3, 1.0]])
 
 
 def test_stability_of_a_concept_is_that_of_its_sum(model: Model, why: Explanation) -> None:

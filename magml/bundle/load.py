@@ -162,6 +162,7 @@ def _model(verified: VerifiedFiles, threads: int) -> Model:
     from magml.definitions.model import ModelDefinition
     from magml.definitions.read import parse
     from magml.explanations.baseline import Baseline
+    from magml.explanations.reference import ReferenceCohort
     from magml.features import Plan
     from magml.features.plugins import resolve_plugins
     from magml.models.bag import Bag
@@ -205,6 +206,11 @@ def _model(verified: VerifiedFiles, threads: int) -> Model:
         training=_json(verified, "training.json"),
         card=_json(verified, "card.json"),
         card_text=_content(verified, "card.md").decode(),
+        reference=(
+            ReferenceCohort.from_dict(_json(verified, "reference.json"))
+            if verified.version >= 2
+            else None
+        ),
     )
 
 

@@ -15,9 +15,12 @@ from typing import Any
 from magml.errors import BundleError
 from magml.files import canonical_json, pretty_json, sha256_bytes
 
-#: What the manifest says it is, and the layouts of files that this version of magml reads.
+#: What the manifest says it is, the layout of files that is written, and those that are read.
+#: Version 2 added ``reference.json``, the percentiles of the cohort; without it a value's place
+#: among them is not known, and all else is as before.
 FORMAT = "magml bundle"
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)
 MANIFEST = "manifest.json"
 
 
@@ -31,10 +34,13 @@ class VerifiedFiles:
         SHA-256 of the manifest's content: it names the bundle.
     files
         Content by path inside the bundle, the manifest left out.
+    version
+        The layout of its files.
     """
 
     hash: str
     files: dict[str, bytes]
+    version: int = VERSION
 
 
 def write_manifest(folder: str | os.PathLike[str]) -> str:
@@ -107,7 +113,7 @@ def read_verified(folder: str | os.PathLike[str]) -> VerifiedFiles:
             "a manifest as magml wrote it",
             "restore the bundle from where it was trained, or train again",
         )
-    return VerifiedFiles(found, files)
+    return VerifiedFiles(found, files, int(manifest["version"]))
 
 
 def manifest_hash(manifest: dict[str, Any]) -> str:
@@ -141,10 +147,10 @@ def _manifest(root: Path) -> dict[str, Any]:
             f"the format {FORMAT!r}",
             "name the folder of a bundle",
         )
-    if manifest.get("version") != VERSION:
+    if manifest.get("version") not in READABLE:
         raise BundleError(
             f"bundle format version {manifest.get('version')!r}",
-            f"version {VERSION}, which this magml reads",
+            f"version {' or '.join(map(str, READABLE))}, which this magml reads",
             "use the magml that wrote the bundle, or train again",
         )
     files = manifest.get("files")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from magml.definitions import Catalogue, Feature, ModelDefinition
     from magml.explanations import Explanation
     from magml.explanations.baseline import Baseline
+    from magml.explanations.reference import ReferenceCohort
     from magml.features import FeatureMatrix, Plan
     from magml.models.bag import Bag
     from magml.models.calibration import Calibrator
@@ -76,6 +77,8 @@ class Model:
         The model card, as plain values; `card_text` is the same in words.
     card_text
         The model card in Markdown.
+    reference
+        Percentiles of the plan's features over the cohort; None in bundles of format 1.
     """
 
     hash: str
@@ -88,6 +91,7 @@ class Model:
     training: Mapping[str, Any]
     card: Mapping[str, Any]
     card_text: str
+    reference: ReferenceCohort | None = None
 
     @property
     def features(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from magml.files import atomic_directory
 if TYPE_CHECKING:
     from magml.definitions import Catalogue, ModelDefinition
     from magml.explanations.baseline import Baseline
+    from magml.explanations.reference import ReferenceCohort
     from magml.features import Plan
     from magml.models.bag import Bag
     from magml.models.calibration import Calibrator
@@ -47,6 +48,8 @@ class BundleContents:
         Summary of the training.
     card
         The model card as plain values (`magml.bundle.card.model_card`).
+    reference
+        Percentiles of the plan's features over the cohort.
     """
 
     definition: ModelDefinition
@@ -57,6 +60,7 @@ class BundleContents:
     baseline: Baseline
     training: TrainingSummary
     card: Mapping[str, Any]
+    reference: ReferenceCohort
 
 
 def write_bundle(folder: str | os.PathLike[str], contents: BundleContents) -> str:
@@ -120,6 +124,7 @@ def bundle_files(contents: BundleContents) -> dict[str, bytes]:
         },
         "calibrator.json": contents.calibrator.to_dict(),
         "explanations.json": contents.baseline.to_dict(),
+        "reference.json": contents.reference.to_dict(),
         "training.json": asdict(contents.training),
         "card.json": dict(contents.card),
     }

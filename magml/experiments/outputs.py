@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from magml.experiments.characteristics import characteristics
 from magml.experiments.result import metrics_of
 from magml.experiments.units_account import units_account
 from magml.files import pretty_json
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from magml.evaluation import Performance
     from magml.experiments.audit import Audit
     from magml.experiments.details import Details
+    from magml.experiments.explaining import Explained
     from magml.experiments.instability import Instability
     from magml.experiments.study import Study
     from magml.models.nested import NestedResult
@@ -38,13 +40,15 @@ def write_results(
     details: Details,
     audit: Audit,
     extras: Extras,
+    explained: Explained,
 ) -> None:
     """Write what a run found: no row of a patient among it.
 
     ``metrics.json`` and CSV tables of metrics, paired differences, net benefit, calibration,
     attrition, folds and missingness; tests needed per case, subgroups and sensitivity, with
     ``details.json``; ``audit.json`` (the leak audit); ``units.json`` (how values were mapped and
-    converted); plots; where asked for, figures at other thresholds and the instability of risks.
+    converted); ``characteristics.csv`` (table 1); ``explanations.json`` (what the final model
+    uses); plots; where asked for, figures at other thresholds and the instability of risks.
     """
     from magml.evaluation import write_plots
     from magml.evaluation.testing_plot import plot_testing
@@ -60,6 +64,7 @@ def write_results(
     _table(folder / "folds.csv", fold_rows(nested))
     _table(folder / "missingness.csv", missingness(study))
     (folder / "units.json").write_text(pretty_json(units_account(study)), encoding="utf-8")
+    _table(folder / "characteristics.csv", characteristics(study))
     (folder / "notes.txt").write_text("\n".join(study.rows.notes) + "\n", encoding="utf-8")
     write_plots(
         performance,
@@ -78,6 +83,7 @@ def write_results(
         )
     (folder / "audit.json").write_text(pretty_json(audit.to_dict()), encoding="utf-8")
     (folder / "details.json").write_text(pretty_json(details.summary()), encoding="utf-8")
+    explained.write(folder)
 
 
 def _write_extras(folder: Path, extras: Extras) -> None:

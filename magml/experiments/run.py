@@ -175,11 +175,15 @@ def train(
     contents = _contents(study, nested, performance, fitted, audit, seed=seed, data=data)
     folder = Path(out) / found.experiment.name
     _refuse_foreign(folder)
-    from magml.bundle.write import write_bundle
+    from magml.bundle import load, write_bundle
+    from magml.experiments.explaining import explain_study
 
     with atomic_directory(folder) as beside:
         write_bundle(beside / "bundle", contents)
-        write_results(beside / "results", study, nested, performance, details, audit, extras)
+        explained = explain_study(load(beside / "bundle", threads=threads or 1), study, seed=seed)
+        write_results(
+            beside / "results", study, nested, performance, details, audit, extras, explained
+        )
     recorded, warnings = None, list(audit.lines())
     if track:
         from magml.experiments.recording import record_run
@@ -287,6 +291,8 @@ def _contents(
     from magml.bundle.warnings import check_features
     from magml.bundle.write import BundleContents, TrainingSummary
     from magml.explanations.baseline import Baseline
+    from magml.explanations.reference import ReferenceCohort
+    from magml.explanations.scenario import with_inputs
     from magml.features import compile_plan
 
     definitions, rows = study.definitions, study.rows
@@ -308,8 +314,14 @@ def _contents(
         data=data_fingerprint(rows.events),
         notes=rows.notes,
     )
-    # The plan also computes what the warnings of a score need, such as the age.
-    planned = check_features(model, catalogue, fitted.features)
+    # The plan also computes what the warnings of a score need, such as the age, and what derived
+    # features are made of, so that they can be computed again for a changed value.
+    planned = with_inputs(catalogue, check_features(model, catalogue, fitted.features))
+    reference = ReferenceCohort.of(
+        study.matrix.values[:, [place[name] for name in planned]][rows.evaluated],
+        planned,
+        rows.persons[rows.evaluated],
+    )
     plan = compile_plan(catalogue, planned).with_assumed(study.matrix.report.assumed_units)
     notes = {name: note for fold in nested.folds for name, note in fold.notes.items() if note}
     return BundleContents(
@@ -329,6 +341,7 @@ def _contents(
             baseline_notes=notes,
             limits=audit.lines(),
         ),
+        reference=reference,
     )
 
 

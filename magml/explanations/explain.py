@@ -19,6 +19,7 @@ from magml.explanations.shap_values import (
     risk_contributions,
     sum_groups,
 )
+from magml.explanations.stability import is_stable, ranks
 from magml.tables import REASONS
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from magml.bundle.model import Model
     from magml.definitions import Catalogue, Feature
+    from magml.explanations.reference import Position, ReferenceCohort
     from magml.features import FeatureMatrix
 
 Level = Literal["feature", "concept", "domain"]
@@ -69,6 +71,14 @@ class Explanation:
     evidence
         By (row, feature), the recorded rows behind it as text (`magml.explanations.evidence`);
         what is not among them was not looked up.
+    ranks
+        By level, between which places by size most members put each reason, shape (n, number of
+        groups, 2); empty where it was not computed.
+    matrix
+        The plan's matrix of these rows, for `magml.explanations.missing_tests` and
+        `magml.explanations.what_if`.
+    reference
+        Percentiles of the cohort; None where the bundle holds none.
     """
 
     subject_id: NDArray[np.int64]
@@ -85,6 +95,9 @@ class Explanation:
     catalogue: Catalogue
     title: str = ""
     evidence: Mapping[tuple[int, str], str] = field(default_factory=dict)
+    ranks: Mapping[str, NDArray[np.int16]] = field(default_factory=dict)
+    matrix: FeatureMatrix | None = None
+    reference: ReferenceCohort | None = None
 
     @property
     def n(self) -> int:
@@ -121,6 +134,7 @@ class Explanation:
                 "log_odds": self.log_odds.ravel(),
                 "risk": self.risks.ravel(),
                 "stability": self.stability["feature"].astype(np.float64).ravel(),
+                **self._steadiness("feature"),
             }
         )
 
@@ -196,6 +210,30 @@ class Explanation:
     def groups(self, level: Level) -> tuple[str, ...]:
         """Return the names at a level, in the order of the columns of `stability`."""
         return tuple(dict.fromkeys(_names(self.schema, level)))
+
+    def stable(self, level: Level) -> NDArray[np.bool_]:
+        """Return which reasons are stable in direction and place, shape (n, number of groups).
+
+        The others are to be shown as undecided (`magml.explanations.stability.is_stable`).
+        """
+        place = ranks(self.at_level(level)[1])
+        places = self.ranks.get(level)
+        if places is None:
+            places = np.repeat(place[..., None], 2, axis=-1)
+        return is_stable(self.stability[level], place, places)
+
+    def position(self, row: int, feature: str) -> Position | None:
+        """Return where a row's value of a feature lies in the cohort; None where it is missing.
+
+        Examples
+        --------
+        >>> why.position(0, "lab.potassium.last").words()      # doctest: +SKIP
+        'percentile 12 of the cohort'
+        """
+        if self.reference is None:
+            return None
+        column = next(k for k, known in enumerate(self.schema) if known.name == feature)
+        return self.reference.position(feature, float(self.values[row, column]))
 
     def at_level(
         self, level: Level
@@ -280,8 +318,17 @@ class Explanation:
                 "log_odds": log_odds.ravel(),
                 "risk": risks.ravel(),
                 "stability": self.stability[level].astype(np.float64).ravel(),
+                **self._steadiness(level),
             }
         )
+
+    def _steadiness(self, level: Level) -> dict[str, NDArray[Any]]:
+        """Return the columns that say how far a reason's place is settled."""
+        found: dict[str, NDArray[Any]] = {"stable": self.stable(level).ravel()}
+        if level in self.ranks:
+            found["rank_low"] = self.ranks[level][..., 0].ravel()
+            found["rank_high"] = self.ranks[level][..., 1].ravel()
+        return found
 
     def _citations(self, keys: tuple[str, ...]) -> str:
         """Return the citations of reference keys in one text."""
@@ -328,6 +375,9 @@ def explain(model: Model, matrix: FeatureMatrix) -> Explanation:
         schema=schema,
         catalogue=model.catalogue,
         title=model.definition.title,
+        ranks=found.ranks,
+        matrix=matrix,
+        reference=model.reference,
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magml.errors import MagmlError
+from magml.explanations.stability import agreement, rank_range
 
 if TYPE_CHECKING:
     import xgboost as xgb
@@ -44,11 +45,15 @@ class Contributions:
     stability
         Share of members whose contribution has the sign of the mean, by level: ``feature``
         (n, p), and each level given, (n, its number of groups).
+    ranks
+        By level, between which places by size most members put each contribution
+        (`magml.explanations.stability.rank_range`), with a last axis of 2.
     """
 
     margin: NDArray[np.float64]
     log_odds: NDArray[np.float64]
     stability: dict[str, NDArray[np.float32]]
+    ranks: dict[str, NDArray[np.int16]]
 
 
 def contributions(
@@ -79,24 +84,25 @@ def contributions(
     rows, columns = X.shape
     sizes = {name: int(groups.max()) + 1 if columns else 0 for name, groups in levels.items()}
     log_odds = np.zeros((rows, columns))
-    stability = {"feature": np.zeros((rows, columns), dtype=np.float32)}
-    for name, size in sizes.items():
-        stability[name] = np.zeros((rows, size), dtype=np.float32)
+    shapes = {"feature": columns, **sizes}
+    stability = {name: np.zeros((rows, size), dtype=np.float32) for name, size in shapes.items()}
+    ranks = {name: np.zeros((rows, size, 2), dtype=np.int16) for name, size in shapes.items()}
     members = np.zeros((0, 0, 0))
     for start in range(0, rows, _BLOCK):
         block = slice(start, min(start + _BLOCK, rows))
         members = _members(bag, X[block])
         log_odds[block] = members.mean(axis=0)
-        stability["feature"][block] = _agreement(members)
-        for name, groups in levels.items():
-            stability[name][block] = _agreement(sum_groups(members, groups, sizes[name]))
+        for name in shapes:
+            sums = members if name == "feature" else sum_groups(members, levels[name], sizes[name])
+            stability[name][block] = agreement(sums)
+            ranks[name][block] = rank_range(sums)
     margin = bag.margin(X)
     off = np.abs(base + log_odds.sum(axis=1) - margin) > TOLERANCE
     if off.any():
         # Summed in float64 over short runs of trees, which the bag itself knows how to do.
         log_odds[off] = bag.contributions(X[off])[:, :-1]
     check_sums(base + log_odds.sum(axis=1), margin, TOLERANCE, "log-odds")
-    return Contributions(margin, _settle(log_odds, margin - base), stability)
+    return Contributions(margin, _settle(log_odds, margin - base), stability, ranks)
 
 
 def risk_contributions(
@@ -203,12 +209,6 @@ def _members(bag: Bag, X: NDArray[np.float32]) -> NDArray[np.float64]:
         return np.stack([one(booster) for booster in bag.boosters])
     with ThreadPoolExecutor(min(bag.threads, len(bag.boosters))) as pool:
         return np.stack(list(pool.map(one, bag.boosters)))
-
-
-def _agreement(members: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return the share of members with the sign of their mean, without the first axis."""
-    sign = np.sign(members.mean(axis=0))
-    return np.asarray((np.sign(members) == sign).mean(axis=0), dtype=np.float32)
 
 
 def _settle(values: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from magml.errors import InputError, nearest
+from magml.explanations.stability import STABLE
 from magml.explanations.words import (
     describe_domain,
     describe_feature,
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 #: Okabe and Ito's colours, told apart by the colour-blind and in grey print.
 RAISES, LOWERS, UNSTABLE, TOTAL = "#D55E00", "#0072B2", "#BBBBBB", "#333333"
-#: Below this share of agreeing members a reason is shown as unstable.
-STABLE = 0.8
 
 # Inches.
 _WIDTH, _LABELS, _GAP, _RIGHT = 10.5, 4.4, 0.15, 0.35
@@ -34,8 +33,8 @@ _TOP, _BOTTOM, _LINE, _PAD = 0.95, 1.5, 0.175, 0.16
 _SIZE, _SMALL = 10.0, 8.5
 _NOTE = (
     "Reasons show what the model used, not what caused a low magnesium. They are exact Shapley "
-    "values of the model's log-odds{scaled}. Grey: fewer than 80% of the model's members agree on "
-    "the direction, so read it as undecided."
+    "values of the model's log-odds{scaled}. Grey: the model's members disagree on the direction "
+    f"(fewer than {STABLE:.0%} share it) or on the weight, so read it as undecided."
 )
 
 
@@ -110,9 +109,9 @@ def bars(explanation: Explanation, row: int, level: Level, scale: str, top: int)
     order = [int(i) for i in np.argsort(-np.abs(amounts), kind="stable") if amounts[i] != 0]
     # One more bar instead of "1 other".
     shown = order if len(order) <= top + 1 else order[:top]
-    stability = explanation.stability[level][row]
+    stable = explanation.stable(level)[row]
     found = [
-        Bar(*_words(explanation, row, level, names[i]), float(amounts[i]), stability[i] >= STABLE)
+        Bar(*_words(explanation, row, level, names[i]), float(amounts[i]), bool(stable[i]))
         for i in shown
     ]
     rest = order[len(shown) :]
@@ -296,7 +295,7 @@ def _legend(figure: Figure, shown: list[Bar], height: float, bottom: float) -> N
         entries.append(Patch(color=LOWERS, label="lowers the risk"))
     if any(not bar.stable for bar in shown):
         entries.append(
-            Patch(facecolor=UNSTABLE, hatch="////", edgecolor="#666666", label="direction unstable")
+            Patch(facecolor=UNSTABLE, hatch="////", edgecolor="#666666", label="undecided")
         )
     if entries:
         figure.legend(
