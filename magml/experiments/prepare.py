@@ -40,6 +40,9 @@ class Rows:
         the records hold no such drug, or the labels came without the outcome's time.
     specimens
         Specimens of the outcome's analyte; None for labels given.
+    untested
+        Relation of the cohort's prediction times at which nobody measured the outcome
+        afterwards; None for labels given.
     """
 
     events: Events
@@ -52,6 +55,7 @@ class Rows:
     notes: tuple[str, ...] = ()
     treated: np.ndarray | None = None
     specimens: Specimens | None = None
+    untested: str | None = None
 
 
 def open_data(definition: ExperimentDefinition, data: Any) -> Events:
@@ -114,6 +118,7 @@ def cohort_rows(
         notes,
         treated,
         specimens,
+        table.untested,
     )
 
 
