@@ -48,6 +48,9 @@ class CohortTable:
         Steps in order, the first being all anchors.
     notes
         What to know of the prediction times, in words.
+    untested
+        When labelled, table with ``row_id``, ``subject_id``, ``prediction_time`` and ``site`` of
+        the prediction times that the last step left out, because nobody measured the outcome.
     """
 
     events: Events
@@ -55,6 +58,7 @@ class CohortTable:
     attrition: tuple[Step, ...]
     labelled: bool
     notes: tuple[str, ...] = ()
+    untested: str | None = None
 
     def frame(self) -> pd.DataFrame:
         """Return the table as pandas, by ``row_id``."""
@@ -162,7 +166,8 @@ class _Builder:
             self._label(outcome)
         notes = self._notes()
         self._number()
-        return CohortTable(self.events, self.relation, tuple(self.steps), label, notes)
+        untested = f"{self.relation}_untested" if label and outcome is not None else None
+        return CohortTable(self.events, self.relation, tuple(self.steps), label, notes, untested)
 
     def _anchors(self) -> None:
         """Start with the anchors; one of a person where the definition says so."""
@@ -294,11 +299,21 @@ class _Builder:
                 f"OR {name}_at >= prediction_time + {end}",
                 f"competing event: {name}; counted, not labelled",
             )
+        self._set_untested_apart()
         self._keep(f"{label} measured {after}", "boolean_value IS NOT NULL", "nobody measured it")
         extra = ", ".join(["row_id", "ended", *(f"{name}_at" for name in names)])
         self.connection.execute(
             f"CREATE OR REPLACE TEMP TABLE {self.relation} AS "
             f"SELECT * EXCLUDE ({extra}) FROM {self.relation}"
+        )
+
+    def _set_untested_apart(self) -> None:
+        """Keep the prediction times that nobody measured after, each moment of a person once."""
+        self.connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE {self.relation}_untested AS SELECT (row_number() OVER "
+            "(ORDER BY subject_id, prediction_time) - 1)::BIGINT AS row_id, * FROM ("
+            f"SELECT subject_id, prediction_time, max(site) AS site FROM {self.relation} "
+            "GROUP BY subject_id, prediction_time HAVING count(boolean_value) = 0) ORDER BY row_id"
         )
 
     def _notes(self) -> tuple[str, ...]:

@@ -139,6 +139,36 @@ class Validation(Frozen):
         return self
 
 
+class Ascertainment(Frozen):
+    """Correct figures for who was tested: raw and corrected stand side by side.
+
+    The target population is everybody who fulfils the cohort's conditions at a prediction time,
+    measured or not, except those in whom a competing event of the cohort came first. `model` is
+    who predicts the chance of being measured and what would have been found: penalised
+    ``logistic`` regression with bends, a ``bag`` of XGBoost, or the ``average`` of both. They
+    see the model's own features, at most `most_columns` of them, in `folds` folds by person.
+    Weights are cut at the quantile `truncate`, and everything is fitted again in each of
+    `replicates` resamples.
+
+    `odds_ratios` is the stated range of what the records may not tell: how many times the odds
+    of the outcome are in the unmeasured what they are in measured people with the same records.
+    """
+
+    model: Literal["logistic", "bag", "average"] = "logistic"
+    folds: int = Field(default=5, ge=2)
+    truncate: float = Field(default=0.99, gt=0.5, le=1)
+    replicates: int = Field(default=200, ge=20)
+    most_columns: int = Field(default=40, ge=1)
+    odds_ratios: tuple[float, ...] = (0.33, 0.5, 0.67, 1.0, 1.5, 2.0, 3.0)
+
+    @field_validator("odds_ratios")
+    @classmethod
+    def _around_one(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(ratio <= 0 for ratio in value):
+            raise ValueError("odds ratios are above 0")
+        return tuple(sorted({1.0, *value}))
+
+
 class Ablation(Frozen):
     """A variant of the model that sees fewer domains, evaluated on the same rows."""
 
@@ -165,5 +195,12 @@ class ExperimentDefinition(Frozen):
     ablations: tuple[Ablation, ...] = ()
     net_benefit_thresholds: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
     add_on: bool = False
+    ascertainment: Ascertainment | None = None
     minimum_cases: int = Field(default=20, ge=20)
     note: str = ""
+
+    @model_validator(mode="after")
+    def _target_known(self) -> ExperimentDefinition:
+        if self.ascertainment is not None and self.validation.groups == "time":
+            raise ValueError("ascertainment needs folds: it does not go with groups: time")
+        return self

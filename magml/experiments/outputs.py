@@ -15,6 +15,7 @@ from magml.files import pretty_json
 if TYPE_CHECKING:
     import pandas as pd
 
+    from magml.ascertainment import Correction
     from magml.evaluation import Performance
     from magml.experiments.audit import Audit
     from magml.experiments.details import Details
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Extras:
-    """What was asked for beyond a run: other thresholds, and the instability of risks."""
+    """What was asked for beyond a run: other thresholds, instability of risks, who was tested."""
 
     thresholds: pd.DataFrame | None = None
     instability: Instability | None = None
+    correction: Correction | None = None
 
 
 def write_results(
@@ -48,7 +50,8 @@ def write_results(
     attrition, folds and missingness; tests needed per case, subgroups and sensitivity, with
     ``details.json``; ``audit.json`` (the leak audit); ``units.json`` (how values were mapped and
     converted); ``characteristics.csv`` (table 1); ``explanations.json`` (what the final model
-    uses); plots; where asked for, figures at other thresholds and the instability of risks.
+    uses); plots; where asked for, figures at other thresholds, the instability of risks, and raw
+    beside corrected figures for who was tested (``ascertainment.json`` and tables).
     """
     from magml.evaluation import write_plots
     from magml.evaluation.testing_plot import plot_testing
@@ -56,7 +59,8 @@ def write_results(
     folder.mkdir(parents=True)
     kept = nested.fold >= 0
     (folder / "metrics.json").write_text(
-        pretty_json(metrics_of(performance, nested.not_computable)), encoding="utf-8"
+        pretty_json(metrics_of(performance, nested.not_computable, extras.correction)),
+        encoding="utf-8",
     )
     for name in ("metrics", "differences", "net_benefit", "calibration"):
         getattr(performance, name).to_csv(folder / f"{name}.csv", index=False)
@@ -97,6 +101,16 @@ def _write_extras(folder: Path, extras: Extras) -> None:
         found.table.to_csv(folder / "instability.csv", index=False)
         (folder / "instability.json").write_text(pretty_json(found.to_dict()), encoding="utf-8")
         plot_instability(found, folder / "plots" / "instability.png")
+    if extras.correction is not None:
+        from magml.ascertainment.plot import plot_ascertainment
+
+        corrected = extras.correction
+        corrected.table.to_csv(folder / "ascertainment.csv", index=False)
+        corrected.sensitivity.to_csv(folder / "ascertainment_sensitivity.csv", index=False)
+        corrected.balance.to_csv(folder / "ascertainment_balance.csv", index=False)
+        text = pretty_json(corrected.to_dict())
+        (folder / "ascertainment.json").write_text(text, encoding="utf-8")
+        plot_ascertainment(corrected, folder / "plots" / "ascertainment.png")
 
 
 def fold_rows(nested: NestedResult) -> list[dict[str, Any]]:

@@ -43,6 +43,9 @@ class Rows:
         Specimens of the outcome's analyte; None for labels given.
     units
         What the check says of the units of the outcome's analyte; None for labels given.
+    untested
+        Relation of the cohort's prediction times at which nobody measured the outcome
+        afterwards; None for labels given.
     """
 
     events: Events
@@ -56,6 +59,7 @@ class Rows:
     treated: np.ndarray | None = None
     specimens: Specimens | None = None
     units: UnitReport | None = None
+    untested: str | None = None
 
 
 def open_data(
@@ -129,6 +133,7 @@ def cohort_rows(
         treated,
         specimens,
         units,
+        table.untested,
     )
 
 

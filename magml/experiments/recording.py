@@ -15,6 +15,7 @@ from magml.experiments.tracking import ChildRun, Recorded, RunRecord, record
 from magml.models.nested import MODEL
 
 if TYPE_CHECKING:
+    from magml.ascertainment import Correction
     from magml.evaluation import Performance
     from magml.experiments.study import Study
     from magml.models.fit import FittedModel
@@ -31,6 +32,7 @@ def record_run(
     fitted: FittedModel,
     folder: Path,
     *,
+    correction: Correction | None = None,
     seed: int,
     quick: bool,
     tracking_uri: str | None = None,
@@ -43,7 +45,7 @@ def record_run(
         If MLflow fails; bundle and results are untouched.
     """
     definitions, rows = study.definitions, study.rows
-    metrics = metrics_of(performance, nested.not_computable)
+    metrics = metrics_of(performance, nested.not_computable, correction)
     own = {
         key: metrics[key]
         for key in ("n", "events", "groups", "prevalence", *metrics["models"][MODEL])
@@ -70,7 +72,11 @@ def record_run(
             "estimator": fitted.estimator.model_dump(mode="json"),
             "calibrator": fitted.calibrator.method,
         },
-        metrics={**own, "gain_over": metrics["differences"]},
+        metrics={
+            **own,
+            "gain_over": metrics["differences"],
+            "ascertainment": metrics.get("ascertainment", {}),
+        },
         results=folder / "results",
         fingerprint=data_fingerprint(rows.events),
         environment={"python": platform.python_version(), **library_versions()},

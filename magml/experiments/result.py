@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from magml.ascertainment import Correction
     from magml.evaluation import Performance
 
 #: What a summary shows first, with the direction that is better.
@@ -73,13 +74,24 @@ class TrainingResult:
             lines.append(f"{model:26}{cells}")
         for model, reason in metrics["not_computable"].items():
             lines.append(f"{model:26}not computable: {reason}")
+        if "ascertainment" in metrics:
+            found = metrics["ascertainment"]
+            lines += [
+                "",
+                f"AUROC of all {found['target']} who could have been tested (estimated): ",
+            ]
+            lines[-1] += _interval(found["robust"]["auroc"])
         lines += ["", f"results  {self.folder / 'results'}", f"bundle   {self.bundle}"]
         if self.run_id:
             lines.append(f"MLflow   run {self.run_id} in {self.tracking_uri}")
         return "\n".join([*lines, *(f"Warning: {warning}" for warning in self.warnings)])
 
 
-def metrics_of(performance: Performance, not_computable: dict[str, str]) -> dict[str, Any]:
+def metrics_of(
+    performance: Performance,
+    not_computable: dict[str, str],
+    correction: Correction | None = None,
+) -> dict[str, Any]:
     """Return the figures of an evaluation as nested plain values.
 
     Returns
@@ -87,7 +99,8 @@ def metrics_of(performance: Performance, not_computable: dict[str, str]) -> dict
     dict
         ``n``, ``events``, ``groups``, ``prevalence``; ``models``: model to metric to
         ``value``, ``low``, ``high``; ``differences``: baseline to metric to the paired difference
-        (model minus baseline); the reference's own metrics also stand at the top.
+        (model minus baseline); the reference's own metrics also stand at the top;
+        ``ascertainment``: raw and corrected figures, where an experiment corrects.
     """
     plain = performance.to_dict()
     models: dict[str, dict[str, Any]] = {}
@@ -102,6 +115,11 @@ def metrics_of(performance: Performance, not_computable: dict[str, str]) -> dict
             "low": row["low"],
             "high": row["high"],
         }
+    corrected = {}
+    if correction is not None:
+        from magml.experiments.untested import correction_metrics
+
+        corrected = {"ascertainment": correction_metrics(correction)}
     return {
         "n": performance.n,
         "events": performance.events,
@@ -111,6 +129,7 @@ def metrics_of(performance: Performance, not_computable: dict[str, str]) -> dict
         "models": models,
         "differences": differences,
         "not_computable": dict(not_computable),
+        **corrected,
     }
 
 

@@ -25,9 +25,9 @@ from magml.files import atomic_directory
 from magml.progress import Report, part, silent
 
 if TYPE_CHECKING:
+    from magml.ascertainment import Correction
     from magml.bundle.write import BundleContents
     from magml.evaluation import Performance
-    from magml.experiments.audit import Audit
     from magml.experiments.outputs import Extras
     from magml.models.fit import FittedModel
     from magml.models.nested import NestedResult
@@ -152,9 +152,11 @@ def train(
     performance = measure(study, nested, seed=seed)
     from magml.experiments.audit import audit_study
     from magml.experiments.details import detail
+    from magml.experiments.untested import correct_study
 
     audit = audit_study(study, nested.fold, seed=seed, threads=threads)
     details = detail(study, nested, performance, seed=seed)
+    correction = correct_study(study, nested, seed=seed)
     fitted = fit_final(
         study, seed=seed, quick=quick, threads=threads, report=part(report, 0.82, 0.94)
     )
@@ -163,6 +165,7 @@ def train(
         nested,
         performance,
         fitted,
+        correction,
         thresholds=thresholds,
         instability=instability,
         seed=seed,
@@ -172,7 +175,8 @@ def train(
     )
     report = whole
     report(0.95, "writing results")
-    contents = _contents(study, nested, performance, fitted, audit, seed=seed, data=data)
+    limits = (*audit.lines(), *_tested_only(correction))
+    contents = _contents(study, nested, performance, fitted, limits, seed=seed, data=data)
     folder = Path(out) / found.experiment.name
     _refuse_foreign(folder)
     from magml.bundle import load, write_bundle
@@ -196,6 +200,7 @@ def train(
                 performance,
                 fitted,
                 folder,
+                correction=correction,
                 seed=seed,
                 quick=quick,
                 tracking_uri=tracking_uri,
@@ -208,7 +213,7 @@ def train(
         found.experiment.name,
         folder,
         folder / "bundle",
-        metrics_of(performance, nested.not_computable),
+        metrics_of(performance, nested.not_computable, correction),
         recorded.run_id if recorded else None,
         recorded.tracking_uri if recorded else None,
         tuple(warnings),
@@ -238,6 +243,7 @@ def _extras(
     nested: NestedResult,
     performance: Performance,
     fitted: FittedModel,
+    correction: Correction | None,
     *,
     thresholds: str,
     instability: int,
@@ -273,7 +279,16 @@ def _extras(
             threads=threads,
             report=part(report, 0.5 if thresholds == "all" else 0.0, 1.0),
         )
-    return Extras(table, moved)
+    return Extras(table, moved, correction)
+
+
+def _tested_only(correction: Correction | None) -> tuple[str, ...]:
+    """Return what the card says of figures that rest on those who were tested."""
+    if correction is None:
+        return ()
+    from magml.ascertainment import describe
+
+    return describe(correction)
 
 
 def _contents(
@@ -281,7 +296,7 @@ def _contents(
     nested: NestedResult,
     performance: Performance,
     fitted: FittedModel,
-    audit: Audit,
+    limits: Sequence[str],
     *,
     seed: int,
     data: Any,
@@ -339,7 +354,7 @@ def _contents(
             training,
             nested.not_computable,
             baseline_notes=notes,
-            limits=audit.lines(),
+            limits=tuple(limits),
         ),
         reference=reference,
     )

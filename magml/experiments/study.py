@@ -23,6 +23,7 @@ from magml.definitions.experiment import Cohort, SourceChoice, Validation
 from magml.errors import InputError
 from magml.experiments.inputs import model_features, monotone_features
 from magml.experiments.prepare import Rows, cohort_rows, labelled_rows, open_data
+from magml.experiments.untested import Untested, joint_split, read_untested, separate
 from magml.progress import Report
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Study:
         What folds keep together, and what the bootstrap resamples, shape (n,).
     split
         What is tested, where it is not folds of `folds_by`.
+    untested
+        People whose outcome nobody measured, where the experiment corrects for who was tested.
     """
 
     definitions: Definitions
@@ -74,6 +77,7 @@ class Study:
     folds_by: np.ndarray
     resampled_by: np.ndarray
     split: OuterSplit | None = None
+    untested: Untested | None = None
 
 
 def read_definitions(
@@ -162,8 +166,11 @@ def build_study(
     if split is not None:
         rows = replace(rows, notes=(*rows.notes, split.note))
     features = model_features(catalogue, model)
+    untested = None
+    if experiment.ascertainment is not None:
+        untested = read_untested(rows, plan, matrix, threads)
     report(1.0, f"{len(features)} features")
-    return Study(definitions, rows, matrix, features, groups, resampled, split)
+    return Study(definitions, rows, matrix, features, groups, resampled, split, untested)
 
 
 def _split(
@@ -227,12 +234,24 @@ def cross_validate(
                 f"fold {fold} of {folds}: {stage} {done} of {total}",
             )
 
-    return nested_cross_validation(
-        study.matrix.values,
+    untested = study.untested if like is None else None
+    values, labels, persons = study.matrix.values, rows.labels, rows.persons
+    groups, evaluated, split = study.folds_by, rows.evaluated, study.split
+    if untested is not None:
+        # They train nothing: no side holds them. Their outcome is unknown, and nobody reads it.
+        count = len(untested.persons)
+        split = joint_split(study, untested, experiment.validation.folds, seed)
+        values = np.vstack([values, untested.values])
+        labels = np.concatenate([labels, np.zeros(count, dtype=labels.dtype)])
+        persons = np.concatenate([persons, untested.persons])
+        groups = np.concatenate([groups, np.full(count, groups[0])])
+        evaluated = np.concatenate([evaluated, np.ones(count, dtype=bool)])
+    found = nested_cross_validation(
+        values,
         study.matrix.names,
-        rows.labels,
-        rows.persons,
-        study.folds_by,
+        labels,
+        persons,
+        groups,
         model,
         folds=experiment.validation.folds,
         seed=seed,
@@ -243,12 +262,13 @@ def cross_validate(
         peer_rows=peer_rows,
         quick=quick,
         threads=threads,
-        evaluated=rows.evaluated,
+        evaluated=evaluated,
         monotone=monotone_features(catalogue, model, study.features),
-        split=study.split,
+        split=split,
         like=like,
         progress=progress,
     )
+    return found if untested is None else separate(found, study)
 
 
 def measure(study: Study, nested: NestedResult, *, seed: int) -> Performance:

@@ -75,6 +75,8 @@ class NestedResult:
         Baseline to the reason why the data do not allow it.
     folds
         What each fold fitted.
+    untested
+        By name, risks of further people whose outcome nobody measured, where there are any.
     """
 
     fold: NDArray[np.int64]
@@ -83,6 +85,7 @@ class NestedResult:
     range_high: NDArray[np.float64]
     not_computable: dict[str, str]
     folds: tuple[Fold, ...]
+    untested: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 def nested_cross_validation(

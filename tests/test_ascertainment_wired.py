@@ -1,0 +1,120 @@
+"""An experiment that declares ascertainment reports raw and corrected figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from magml.definitions.experiment import ExperimentDefinition
+from magml.errors import CohortError
+from magml.experiments import train
+from magml.experiments.study import build_study, read_definitions
+from magml.progress import silent
+from magml.simulation import generate_hospital
+from tests.test_train import small_workspace
+
+DECLARED = {"replicates": 20, "folds": 3, "most_columns": 10, "odds_ratios": [0.5, 2.0]}
+
+
+def declare(folder: Path) -> Path:
+    workspace = small_workspace(folder)
+    path = workspace / "experiments" / "demo.yaml"
+    content = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**content, "ascertainment": DECLARED}))
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return generate_hospital(1500, seed=11).write(tmp_path_factory.mktemp("records") / "hospital")
+
+
+@pytest.fixture(scope="module")
+def runs(records: Path, tmp_path_factory: pytest.TempPathFactory):
+    found = {}
+    for name, make in (("plain", small_workspace), ("corrected", declare)):
+        folder = tmp_path_factory.mktemp(name)
+        found[name] = train(
+            "demo", data=records, out=folder / "runs", quick=True, track=False, threads=1,
+            workspace=make(folder),
+        )  # fmt: skip
+    return found
+
+
+def test_figures_of_the_tested_are_the_same_with_and_without_the_correction(runs) -> None:
+    plain, corrected = runs["plain"].metrics, runs["corrected"].metrics
+    assert corrected["models"]["model"] == plain["models"]["model"]
+    for name, metrics in plain["models"].items():  # regressions differ in the last bits
+        for metric, value in metrics.items():
+            assert corrected["models"][name][metric] == pytest.approx(value, abs=1e-9)
+    for name in ("folds.csv", "attrition.csv"):
+        assert (runs["plain"].folder / "results" / name).read_bytes() == (
+            runs["corrected"].folder / "results" / name
+        ).read_bytes()
+
+
+def test_raw_and_corrected_stand_side_by_side(runs) -> None:
+    result = runs["corrected"]
+    results = result.folder / "results"
+    found = json.loads((results / "ascertainment.json").read_text())
+    attrition = pd.read_csv(results / "attrition.csv")
+    assert found["tested"] == result.metrics["n"] == attrition["times"].iloc[-1]
+    assert found["target"] == attrition["times"].iloc[-2]
+    table = pd.read_csv(results / "ascertainment.csv")
+    row = table[(table["model"] == "model") & (table["metric"] == "auroc")].iloc[0]
+    # Raw is what the run reports anyway, whoever computes it.
+    assert row["raw"] == pytest.approx(result.metrics["auroc"]["value"], abs=1e-9)
+    assert {"age_sex", "logistic"} <= set(table["model"].dropna())
+    assert row["robust_low"] <= row["robust"] <= row["robust_high"]
+    assert (results / "plots" / "ascertainment.png").stat().st_size > 10_000
+    assert result.metrics["ascertainment"]["robust"]["auroc"]["value"] == row["robust"]
+    assert "who could have been tested" in result.summary()
+    card = (result.bundle / "card.md").read_text()
+    assert "could have been tested" in card
+
+
+def test_nobody_who_was_not_tested_trains_or_is_predicted_by_who_saw_them(
+    records: Path, tmp_path: Path
+) -> None:
+    from magml.experiments.untested import joint_split
+
+    found = read_definitions("demo", by_labels=False, workspace=declare(tmp_path))
+    study = build_study(found, data=records, report=silent)
+    assert study.untested is not None
+    split = joint_split(study, study.untested, 2, seed=5)
+    n = len(study.rows.labels)
+    persons = np.concatenate([study.rows.persons, study.untested.persons])
+    for number, side in enumerate(split.train):
+        assert not side[n:].any()
+        assert not set(persons[side]) & set(persons[split.fold == number])
+    assert (split.fold[n:] >= 0).all()
+
+
+def test_ascertainment_does_not_go_with_a_temporal_hold_out() -> None:
+    content = {
+        "name": "x", "title": "x", "model": "m", "source": {"layout": "events"},
+        "cohort": {"anchor": ["VISIT//inpatient"], "offset": "6h"},
+        "validation": {"groups": "time"}, "ascertainment": {},
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="groups: time"):
+        ExperimentDefinition.model_validate(content)
+
+
+def test_a_cohort_in_which_everybody_was_tested_is_refused(records: Path, tmp_path: Path) -> None:
+    from magml.experiments.prepare import cohort_rows, open_data
+    from magml.experiments.untested import read_untested
+    from magml.features import build_matrix, compile_plan
+
+    found = read_definitions("demo", by_labels=False, workspace=declare(tmp_path))
+    events = open_data(found.experiment, records)
+    rows = cohort_rows(found.experiment, found.model, found.catalogue, events)
+    events.connection.execute(f"DELETE FROM {rows.untested}")
+    plan = compile_plan(found.catalogue, ["demographic.age.years"])
+    matrix = build_matrix(plan, events, rows.relation)
+    with pytest.raises(CohortError, match="nobody without the outcome"):
+        read_untested(rows, plan, matrix)
