@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from magml.bundle import load
     from magml.checks import check
+    from magml.comparison import compare
     from magml.errors import MagmlError
     from magml.events import Events, read_events
     from magml.experiments import train
@@ -25,6 +26,7 @@ _WHERE = {
     "MagnesiumRiskClassifier": "magml.models",
     "build_features": "magml.features",
     "check": "magml.checks",
+    "compare": "magml.comparison",
     "init": "magml.workspace",
     "load": "magml.bundle",
     "magnesium_depletion_score": "magml.models",
@@ -39,6 +41,7 @@ __all__ = [
     "MagnesiumRiskClassifier",
     "build_features",
     "check",
+    "compare",
     "init",
     "load",
     "magnesium_depletion_score",

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from magml.cli.compare import compare
 from magml.cli.options import (
     AtOption,
     DataOption,
@@ -303,6 +304,9 @@ def init(
         "commands": list(made.commands),
     }
     print_result(result, "\n".join(lines), as_json)
+
+
+app.command()(compare)
 
 
 def _waterfalls(why: Any, folder: Path, top: int, level: str) -> list[str]:
