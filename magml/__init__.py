@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from magml.bundle import load
     from magml.checks import check
+    from magml.comparison import compare
     from magml.errors import MagmlError
     from magml.events import Events, read_events
     from magml.experiments import train
@@ -30,6 +31,7 @@ _WHERE = {
     "MagnesiumRiskClassifier": "magml.models",
     "build_features": "magml.features",
     "check": "magml.checks",
+    "compare": "magml.comparison",
     "init": "magml.workspace",
     "load": "magml.bundle",
     "magnesium_depletion_score": "magml.models",
@@ -54,6 +56,7 @@ __all__ = [
     "build_features",
     "check",
     "export_aggregate",
+    "compare",
     "init",
     "load",
     "magnesium_depletion_score",

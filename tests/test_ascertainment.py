@@ -152,7 +152,7 @@ def test_diagnostics_and_words_say_what_was_done() -> None:
         made.features,
         made.tested,
         np.where(made.tested, made.outcome, np.nan),
-        {"model": made.risk, "other": made.risk**2},
+        {"model": made.risk, "a rival": made.risk**2},
         persons=np.arange(1500),
         names=["age", "drug", "lab", "a", "b", "c", "d"],
         thresholds=(0.1, 0.2),
@@ -172,10 +172,15 @@ def test_diagnostics_and_words_say_what_was_done() -> None:
     benefit = found.table[found.table["metric"] == "net_benefit"]
     assert sorted(set(benefit["threshold"])) == [0.1, 0.2]
     assert sorted(set(found.sensitivity["odds_ratio"])) == [0.5, 1.0, 2.0]
-    assert {"model", "other"} == set(benefit["model"])
+    assert {"model", "a rival"} == set(benefit["model"])
     middle = found.sensitivity[found.sensitivity["odds_ratio"] == 1.0]
     robust = middle[(middle["metric"] == "prevalence")]["value"].iloc[0]
     assert robust == found.value("prevalence")[0]
+    # The study's own model stays first, whatever the others are called.
+    own = middle[middle["metric"] == "brier"].iloc[0]
+    assert own["model"] == "model"
+    assert own["value"] == found.value("brier")[0]
+    assert f"{found.value('auroc')[0]:.3f}" in words
 
 
 def test_equal_input_and_seed_give_equal_figures() -> None:

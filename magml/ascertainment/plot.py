@@ -79,7 +79,7 @@ def _range(axes: Axes, correction: Correction, metric: str, title: str) -> None:
     axes.text(float(x.min()), raw, "raw", fontsize=9, color=style.GREY, va="bottom")
     axes.set_xticks(x, [f"{ratio:g}" for ratio in rows["odds_ratio"]])
     axes.set_xlabel("odds of the outcome, untested : tested\nwith the same records")
-    axes.set_title(f"{title}, if not all was recorded", fontsize=10)
+    axes.set_title(f"{title},\nif not all was recorded", fontsize=10)
     if metric == "prevalence":
         style.percent_axes(axes, "y")
 
@@ -91,7 +91,7 @@ def _balance(axes: Axes, correction: Correction) -> None:
     axes.plot(rows["before"], places, "o", color=style.GREY, label="raw", markersize=5)
     axes.plot(rows["after"], places, "o", color=style.ORANGE, label="weighted", markersize=5)
     axes.axvline(0, color=style.BLACK, linewidth=0.8)
-    axes.set_yticks(places, [fill(str(name), 30) for name in rows["column"]], fontsize=6)
+    axes.set_yticks(places, [str(name) for name in rows["column"]], fontsize=6)
     axes.set_xlabel("standardised mean difference,\ntested minus everybody")
     axes.set_title("Who is tested", fontsize=10)
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=8, loc="upper left")

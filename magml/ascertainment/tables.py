@@ -62,8 +62,13 @@ def sensitivity_table(whole: Figures, parts: Sequence[Figures], level: float) ->
             }
         )
     table = pd.DataFrame(rows)
+    # Models stay in their order: the study's own first.
+    order = {name: place for place, name in enumerate(dict.fromkeys(table["model"]))}
     return table.sort_values(
-        ["model", "metric", "threshold", "odds_ratio"], kind="stable", ignore_index=True
+        ["model", "metric", "threshold", "odds_ratio"],
+        key=lambda column: column.map(order) if column.name == "model" else column,
+        kind="stable",
+        ignore_index=True,
     )
 
 

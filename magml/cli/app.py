@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from magml.cli.compare import compare
 from magml.cli.options import (
     AtOption,
     DataOption,
@@ -328,6 +329,7 @@ for verb in (
 ):
     app.command()(verb)
 app.command(name="verify-reviews")(verify_reviews)
+app.command()(compare)
 
 
 def _waterfalls(why: Any, folder: Path, top: int, level: str) -> list[str]:

@@ -14,6 +14,7 @@ BaselineName = Literal[
     "last_magnesium",
     "age_sex",
     "magnesium_depletion_score",
+    "last_magnesium_and_score",
     "logistic",
     "plain_xgboost",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -204,11 +204,12 @@ def cross_validate(
     peers: Sequence[str] = (),
     peer_rows: Literal["cohort", "all"] = "cohort",
     like: NestedResult | None = None,
+    further: Mapping[str, Sequence[str]] | None = None,
 ) -> NestedResult:
     """Predict every row by a model that never saw its fold, and so the baselines and ablations.
 
     With `like`, an earlier result on the same rows, its folds and settings are used again, and
-    ablations are left out.
+    ablations are left out. `further` names variants by their features.
     """
     from magml.models.nested import nested_cross_validation
 
@@ -217,7 +218,7 @@ def cross_validate(
     variants = {
         ablation.name: model_features(catalogue, model, ablation.domains)
         for ablation in (experiment.ablations if like is None else ())
-    }
+    } | dict(further or {})
 
     stages = _QUICK if quick or like is not None else _SEARCHED
     shares: dict[int, float] = {}

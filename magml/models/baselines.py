@@ -106,6 +106,8 @@ def fit_baseline(
       kidney item and at least one of the drug items, since with less it would be another name
       for age and kidney function; items that the data do not hold are left out and named in
       `note`. A diagnosis of alcohol use stands in for heavy drinking.
+    - ``last_magnesium_and_score``: logistic regression on the last serum magnesium, the score, age
+      and sex.
     - ``logistic``: L2-penalised logistic regression on the model's features.
     - ``plain_xgboost``: one XGBoost with the library's defaults on the model's features.
 
@@ -174,7 +176,7 @@ def fit_baseline(
         else:
             learn = _plain_xgboost(use)
     else:
-        prepared = _simple(name, matrix, names)
+        prepared = simple_terms(name, matrix, names)
         if isinstance(prepared, str):
             return NotComputable(name, prepared)
         build, note = prepared
@@ -251,10 +253,34 @@ def calibrated(
     return FittedBaseline(name, tuple(names), fitted[count], calibrator, note)
 
 
-def _simple(
+Builder = Callable[[NDArray[np.float32]], NDArray[np.float64]]
+
+
+def simple_terms(
     name: str, X: NDArray[np.float32], names: Sequence[str]
-) -> tuple[Callable[[NDArray[np.float32]], NDArray[np.float64]], str] | str:
-    """Return a function that makes a baseline's few columns, and a note; or what is lacking."""
+) -> tuple[Builder, str] | str:
+    """Return a function that makes a simple baseline's few columns, and a note; or what is lacking.
+
+    Parameters
+    ----------
+    name
+        ``last_magnesium``, ``age_sex``, ``magnesium_depletion_score`` or
+        ``last_magnesium_and_score``.
+    X, names
+        Matrix of training rows, shape (n, p), and the names of its columns.
+
+    Examples
+    --------
+    >>> simple_terms("age_sex", np.zeros((2, 1), dtype=np.float32), ["lab.magnesium.last"])
+    'age is not recorded'
+    """
+    if name == "last_magnesium_and_score":
+        serum, score = (
+            simple_terms(part, X, names) for part in ("last_magnesium", "magnesium_depletion_score")
+        )
+        if isinstance(serum, str) or isinstance(score, str):
+            return serum if isinstance(serum, str) else str(score)
+        return (lambda M: np.column_stack([serum[0](M), score[0](M)])), score[1]
     if name == "last_magnesium":
         last = columns_of("last_magnesium", names, X)
         if not last:
