@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from magml.experiments import train
     from magml.features import build_features
     from magml.models import MagnesiumRiskClassifier, magnesium_depletion_score
+    from magml.report import write_report
     from magml.sources import open_source
     from magml.workspace import init
 
@@ -31,6 +32,7 @@ _WHERE = {
     "open_source": "magml.sources",
     "read_events": "magml.events",
     "train": "magml.experiments",
+    "write_report": "magml.report",
 }
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "open_source",
     "read_events",
     "train",
+    "write_report",
 ]
 
 

@@ -26,6 +26,7 @@ from magml.cli.options import (
     print_result,
     progress_lines,
 )
+from magml.cli.report import report
 from magml.errors import MagmlError
 
 app = typer.Typer(
@@ -303,6 +304,9 @@ def init(
         "commands": list(made.commands),
     }
     print_result(result, "\n".join(lines), as_json)
+
+
+app.command()(report)
 
 
 def _waterfalls(why: Any, folder: Path, top: int, level: str) -> list[str]:
