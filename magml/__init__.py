@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from magml.review import verify_reviews
     from magml.service import serve
     from magml.simulation.world import simulate
+    from magml.report import write_report
     from magml.sources import open_source
     from magml.validation import export_aggregate, pool, recalibrate, validate
     from magml.workspace import init
@@ -47,6 +48,7 @@ _WHERE = {
     "recalibrate": "magml.validation",
     "validate": "magml.validation",
     "verify_reviews": "magml.review",
+    "write_report": "magml.report",
 }
 
 __all__ = [
@@ -71,6 +73,7 @@ __all__ = [
     "train",
     "validate",
     "verify_reviews",
+    "write_report",
 ]
 
 

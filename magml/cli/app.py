@@ -32,6 +32,7 @@ from magml.cli.serve import promote, rollback, serve, serve_key
 from magml.cli.simulate import simulate
 from magml.cli.validation import export_aggregate, pool, recalibrate, validate
 from magml.cli.verify_reviews import verify_reviews
+from magml.cli.report import report
 from magml.errors import MagmlError
 
 app = typer.Typer(
@@ -330,6 +331,7 @@ for verb in (
     app.command()(verb)
 app.command(name="verify-reviews")(verify_reviews)
 app.command()(compare)
+app.command()(report)
 
 
 def _waterfalls(why: Any, folder: Path, top: int, level: str) -> list[str]:
