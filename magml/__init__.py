@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from magml.experiments.registry import promote, rollback
     from magml.features import build_features
     from magml.models import MagnesiumRiskClassifier, magnesium_depletion_score
+    from magml.report import write_report
     from magml.review import verify_reviews
     from magml.service import serve
     from magml.simulation.world import simulate
-    from magml.report import write_report
     from magml.sources import open_source
     from magml.validation import export_aggregate, pool, recalibrate, validate
     from magml.workspace import init
@@ -57,8 +57,8 @@ __all__ = [
     "MagnesiumRiskClassifier",
     "build_features",
     "check",
-    "export_aggregate",
     "compare",
+    "export_aggregate",
     "init",
     "load",
     "magnesium_depletion_score",

@@ -28,11 +28,11 @@ from magml.cli.options import (
     print_result,
     progress_lines,
 )
+from magml.cli.report import report
 from magml.cli.serve import promote, rollback, serve, serve_key
 from magml.cli.simulate import simulate
 from magml.cli.validation import export_aggregate, pool, recalibrate, validate
 from magml.cli.verify_reviews import verify_reviews
-from magml.cli.report import report
 from magml.errors import MagmlError
 
 app = typer.Typer(
