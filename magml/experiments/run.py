@@ -165,7 +165,7 @@ def train(
     )
     report = whole
     report(0.95, "writing results")
-    contents = _contents(study, nested, performance, fitted, audit, seed=seed, data=data)
+    contents = _contents(study, nested, performance, fitted, audit, seed=seed, quick=quick)
     folder = Path(out) / found.experiment.name
     _refuse_foreign(folder)
     from magml.bundle import load, write_bundle
@@ -277,7 +277,7 @@ def _contents(
     audit: Audit,
     *,
     seed: int,
-    data: Any,
+    quick: bool,
 ) -> BundleContents:
     """Return everything that the bundle holds."""
     from magml.bundle.card import model_card
@@ -298,7 +298,8 @@ def _contents(
         # Every row of the cohort teaches the final model; a hold-out tests on some of them only.
         n=int(rows.evaluated.sum()),
         events=int(rows.labels[rows.evaluated].sum()),
-        groups=len(np.unique(study.resampled_by[rows.evaluated])),
+        groups=len(np.unique(rows.persons[rows.evaluated])),
+        quick=quick,
         attrition=tuple(asdict(step) for step in rows.attrition),
         performance=performance.to_dict(),
         estimator=fitted.estimator.model_dump(mode="json"),
