@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from magml.experiments.characteristics import _missing, _quantity, _share
+from magml.experiments.characteristics import _quantity, _share, share_missing
 
 
 def test_a_share_by_hand() -> None:
@@ -46,8 +46,8 @@ def test_a_quantity_by_hand() -> None:
 
 def test_missing_is_not_told_of_few() -> None:
     known = np.ones(100, dtype=bool)
-    assert _missing(known, np.arange(100)) == 0.0
+    assert share_missing(known, np.arange(100)) == 0.0
     known[:9] = False
-    assert _missing(known, np.arange(100)) is None
+    assert share_missing(known, np.arange(100)) is None
     known[:10] = False
-    assert _missing(known, np.arange(100)) == pytest.approx(0.1)
+    assert share_missing(known, np.arange(100)) == pytest.approx(0.1)

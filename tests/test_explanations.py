@@ -260,6 +260,12 @@ def test_to_shap_feeds_shaps_own_plots(why: Explanation) -> None:
     np.testing.assert_allclose(found.base_values + found.values.sum(axis=1), why.margin, atol=1e-9)
     assert list(found.feature_names) == list(parts.FEATURES)
     assert found[3].values.shape == (7,)
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    for draw, what in ((shap.plots.waterfall, found[3]), (shap.plots.beeswarm, found[:100])):
+        draw(what, show=False)
+        mpl.pyplot.close("all")
 
 
 def test_without_shap_the_error_says_what_to_install(

@@ -10,6 +10,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -19,8 +20,9 @@ from magml.definitions import read_catalogue, read_experiment, read_model
 from magml.events import Events, read_events
 from magml.experiments import train
 from magml.experiments.prepare import cohort_rows, open_data
-from magml.explanations import Explanation
+from magml.explanations import Explanation, what_if
 from magml.features import find_evidence
+from magml.features.names import matches
 from magml.simulation import generate_hospital
 from tests import oracle
 from tests.conftest import ROOT
@@ -75,6 +77,25 @@ def check_evidence(model: Model, why: Explanation, events: Events, rows: range, 
     return checked
 
 
+def check_without(model: Model, why: Explanation, records: pd.DataFrame, concept: str) -> None:
+    """What-if equals the score of the same records without the drug, for all who take it."""
+    active = f"{concept}.active"
+    taking = np.flatnonzero(why.values[:, model.features.index(active)] > 0)[:20]
+    assert len(taking) >= 5
+    without = records[[concept not in matches(model.catalogue, code) for code in records["code"]]]
+    at = pd.DataFrame(
+        {"subject_id": why.subject_id[taking], "prediction_time": why.prediction_time[taking]}
+    )
+    expected = model.score(without, at)["risk"].to_numpy()
+    answers = [what_if(model, why.matrix.values[row], {concept: "absent"}) for row in taking]
+    np.testing.assert_allclose([answer.after for answer in answers], expected, atol=1e-6)
+    np.testing.assert_allclose([a.before for a in answers], why.risk[taking], atol=1e-6)
+    # The counts of active classes follow the drug.
+    names = {name for answer in answers for name, _, _ in answer.features}
+    assert "medication.magnesium_wasting_classes" in names
+    assert not any(answer.not_recomputed for answer in answers)
+
+
 def test_synthetic_records(tmp_path: Path) -> None:
     workspace = small_workspace(tmp_path / "workspace")
     records = generate_hospital(1200, seed=3).write(tmp_path / "records")
@@ -88,6 +109,7 @@ def test_synthetic_records(tmp_path: Path) -> None:
     assert len(why) == 150
     check_additive(model, why)
     assert check_evidence(model, why, events, range(40), 12) == 480
+    check_without(model, why, new.events.to_pandas(), "medication.proton_pump_inhibitor")
     # Every value of the bundle's cohort has its place, and a missing one has none.
     position = why.position(0, "demographic.age.years")
     assert position is not None

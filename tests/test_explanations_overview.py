@@ -119,7 +119,7 @@ def test_interactions_are_computed_for_a_stated_list(model: Model, why: Explanat
     assert found.interaction_n == 300
     pairs = {(row["first"], row["second"]) for row in found.interactions}
     assert len(pairs) == len(found.interactions) == 10  # five concepts, each with each
-    assert all("most important" in row["why"] for row in found.interactions)
+    assert all("leading" in row["why"] for row in found.interactions)
     values = [row["value"] for row in found.interactions]
     assert values == sorted(values, reverse=True)
     assert values[0] > 0

@@ -31,6 +31,8 @@ class TrainingSummary:
         Fingerprint of the input: layout, counts and hashes.
     notes
         Remarks of the run, in words.
+    quick
+        Whether the search of parameters was left out.
     """
 
     experiment: Mapping[str, Any]
@@ -44,3 +46,4 @@ class TrainingSummary:
     versions: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    quick: bool = False

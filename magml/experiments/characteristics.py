@@ -64,7 +64,7 @@ def characteristics(study: Study) -> list[dict[str, Any]]:
                 "kind": "share" if share else "quantity",
                 **dict(zip(_COLUMNS, texts, strict=True)),
                 "smd": smd,
-                "missing": _missing(known, persons),
+                "missing": share_missing(known, persons),
             }
         )
     return rows
@@ -137,7 +137,7 @@ def _quantity(
     return texts, _rounded((one.mean() - other.mean()) / spread if spread > 0 else 0.0)
 
 
-def _missing(known: NDArray[np.bool_], persons: NDArray[Any]) -> float | None:
+def share_missing(known: NDArray[np.bool_], persons: NDArray[Any]) -> float | None:
     """Return the share of rows without a value, unless it speaks of fewer than ten people."""
     few = any(0 < len(np.unique(persons[side])) < SMALL_CELL for side in (known, ~known))
     return None if few else _rounded(1.0 - known.mean())

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magml.experiments.characteristics import characteristics
+from magml.experiments.characteristics import characteristics, share_missing
 from magml.experiments.result import metrics_of
 from magml.experiments.units_account import units_account
 from magml.files import pretty_json
@@ -133,21 +133,31 @@ def fold_rows(nested: NestedResult) -> list[dict[str, Any]]:
 
 
 def missingness(study: Study) -> list[dict[str, Any]]:
-    """Return, for each feature, the share of rows without a value, by outcome."""
+    """Return, for each feature, the share of rows without a value, by outcome.
+
+    A share is left empty where it speaks of fewer than ten people, or would give such a one away.
+    """
     import numpy as np
 
     kept = study.rows.evaluated
     labels = study.rows.labels[kept].astype(bool)
+    persons = study.rows.persons[kept]
+    everybody = np.ones(len(labels), dtype=bool)
     place = {name: position for position, name in enumerate(study.matrix.names)}
     rows = []
     for name in study.features:
-        absent = np.isnan(study.matrix.values[kept, place[name]])
+        known = ~np.isnan(study.matrix.values[kept, place[name]])
+        whole, cases, others = (
+            share_missing(known[chosen], persons[chosen]) for chosen in (everybody, labels, ~labels)
+        )
+        if None in (whole, cases, others):
+            cases = others = None  # one of three follows from the two others
         rows.append(
             {
                 "feature": name,
-                "missing": round(float(absent.mean()), 4),
-                "missing_in_cases": round(float(absent[labels].mean()), 4),
-                "missing_in_others": round(float(absent[~labels].mean()), 4),
+                "missing": whole,
+                "missing_in_cases": cases,
+                "missing_in_others": others,
             }
         )
     return rows

@@ -176,7 +176,7 @@ def train(
     report = whole
     report(0.95, "writing results")
     limits = (*audit.lines(), *_tested_only(correction))
-    contents = _contents(study, nested, performance, fitted, limits, seed=seed, data=data)
+    contents = _contents(study, nested, performance, fitted, limits, seed=seed, quick=quick)
     folder = Path(out) / found.experiment.name
     _refuse_foreign(folder)
     from magml.bundle import load, write_bundle
@@ -299,7 +299,7 @@ def _contents(
     limits: Sequence[str],
     *,
     seed: int,
-    data: Any,
+    quick: bool,
 ) -> BundleContents:
     """Return everything that the bundle holds."""
     from magml.bundle.card import model_card
@@ -320,7 +320,8 @@ def _contents(
         # Every row of the cohort teaches the final model; a hold-out tests on some of them only.
         n=int(rows.evaluated.sum()),
         events=int(rows.labels[rows.evaluated].sum()),
-        groups=len(np.unique(study.resampled_by[rows.evaluated])),
+        groups=len(np.unique(rows.persons[rows.evaluated])),
+        quick=quick,
         attrition=tuple(asdict(step) for step in rows.attrition),
         performance=performance.to_dict(),
         estimator=fitted.estimator.model_dump(mode="json"),

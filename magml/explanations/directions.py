@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: What a direction of magnesium means for the risk of a low one.
 _EXPECTED = {"lowers": 1, "raises": -1}
+#: Below this difference of log-odds (2% of the odds) a direction means nothing.
+NEGLIGIBLE = 0.02
 _LEVELS = ("last", "mean", "max", "min", "first", "sum")
 
 
@@ -43,7 +45,8 @@ def direction_rows(why: Explanation, people: People) -> tuple[dict[str, Any], ..
         ``concept``, ``label``, ``direction`` (of magnesium, by the catalogue), ``compared``
         (``with and without``, ``high and low``), ``people`` (with it, or high), ``difference``
         (mean contribution, log-odds: with minus without, high minus low), ``low``, ``high``,
-        ``verdict`` (``agrees``, ``disagrees``, ``undecided``). Concepts with fewer than ten
+        ``verdict`` (``agrees``, ``disagrees``, ``negligible``,
+        ``undecided``). Concepts with fewer than ten
         people on a side are left out. Disagreements come first, then the largest.
     """
     names, log_odds, _ = why.at_level("concept")
@@ -59,6 +62,8 @@ def direction_rows(why: Explanation, people: People) -> tuple[dict[str, Any], ..
         value, low, high = people.difference(log_odds[:, k : k + 1], inside, outside)
         ends = sorted((float(low[0]) * expected, float(high[0]) * expected))
         verdict = "agrees" if ends[0] > 0 else "disagrees" if ends[1] < 0 else "undecided"
+        if abs(value[0]) < NEGLIGIBLE:
+            verdict = "negligible"
         found.append(
             {
                 "concept": name,
@@ -72,7 +77,7 @@ def direction_rows(why: Explanation, people: People) -> tuple[dict[str, Any], ..
                 "verdict": verdict,
             }
         )
-    order = {"disagrees": 0, "agrees": 1, "undecided": 2}
+    order = {"disagrees": 0, "agrees": 1, "undecided": 2, "negligible": 3}
     found.sort(key=lambda row: (order[row["verdict"]], -abs(row["difference"]), row["concept"]))
     return tuple(found)
 

@@ -161,7 +161,7 @@ def _pairs(why: Explanation, importance: Rows) -> list[tuple[str, str, str]]:
     for k, one in enumerate(leading):
         for other in leading[k + 1 :]:
             if (one, other) not in found and (other, one) not in found:
-                found[one, other] = f"both among the {_LEADING} most important"
+                found[one, other] = f"two of the {_LEADING} leading"
     return [(one, other, why_) for (one, other), why_ in found.items()]
 
 

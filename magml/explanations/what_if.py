@@ -113,6 +113,7 @@ def what_if(model: Model, values: NDArray[np.float32], changes: Mapping[str, Cha
     members = model.calibrator.risk(model.bag.margins(both))
     low, high = np.percentile(members[1] - members[0], (10, 90))
     differs = (row != rows[0]) & ~(np.isnan(row) & np.isnan(rows[0]))
+    touched = {model.catalogue.features[name].concept for name, k in place.items() if differs[k]}
     return WhatIf(
         "; ".join(words),
         float(risk[0]),
@@ -121,7 +122,7 @@ def what_if(model: Model, values: NDArray[np.float32], changes: Mapping[str, Cha
         float(low),
         float(high),
         tuple((name, float(row[k]), float(rows[0, k])) for name, k in place.items() if differs[k]),
-        tuple(sorted(along)),
+        tuple(sorted(along & touched)),
         tuple(sorted(kept)),
         stale,
     )

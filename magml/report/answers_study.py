@@ -13,6 +13,7 @@ from magml.report.card import (
     offered,
     outcome_words,
 )
+from magml.report.people import anchor_words
 from magml.report.run import Run
 
 
@@ -80,20 +81,20 @@ class StudyAnswers:
         sites = self._card["performance"] and self._card["performance"]["groups"]
         if not self._cohort:
             return None
-        anchors = " or ".join(self._cohort["anchor"])
+        anchors = anchor_words(" or ".join(self._cohort["anchor"]))
         centres = (
             f" Hospitals or sites in the evaluation: {sites:,}."
             if sites and "site" in self._validation.get("groups", "")
             else ""
         )
-        return f"Prediction {self._cohort['offset']} after {anchors}.{centres}"
+        return f"Prediction {self._cohort['offset']} after the start of {anchors}.{centres}"
 
     def eligibility(self) -> str | None:
         """TRIPOD+AI 6b."""
         steps = self._card["attrition"]
         if not steps:
             return None
-        return "In order: " + "; ".join(str(step["name"]) for step in steps) + "."
+        return "In order: " + "; ".join(anchor_words(str(step["name"])) for step in steps) + "."
 
     def treatments(self) -> str | None:
         """TRIPOD+AI 6c."""

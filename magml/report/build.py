@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 from magml.report import card, decision, people, performance, robustness
 from magml.report.answers import Answers
 from magml.report.blocks import Block, Cell, Notice, Report, Section, Table, Text
-from magml.report.items import Answered, Guideline, answer_items, read_guideline
+from magml.report.items import Answered, Guideline, Status, answer_items, read_guideline
 from magml.report.reasons import explanations_section
 from magml.report.run import Run
 
@@ -94,12 +95,10 @@ def _guideline_section(
         if one.item.section != heading:
             heading = one.item.section
             rows.append((heading,))
-        where = titles.get(one.item.where, "") if one.status == "answered" else ""
+        from_run = one.status in ("answered", "answered in part")
+        where = titles.get(one.item.where, "") if from_run else ""
         rows.append((one.item.id, one.item.asks, one.text, where, "" if probast else one.status))
-    counted = {
-        status: sum(one.status == status for one in found)
-        for status in ("answered", "answered by the author", "the author's to write", "absent")
-    }
+    counted = {status: sum(one.status == status for one in found) for status in get_args(Status)}
     said = "; ".join(f"{status}: {n}" for status, n in counted.items() if n)
     blocks: list[Block] = [Text(guideline.source), Text(guideline.note), Text(f"Items {said}.")]
     if probast:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from magml.report.blocks import Block, Bullets, Cell, Notice, Section, Table, Text
+from magml.report.cells import readable
 from magml.report.people import cohort_words
 from magml.report.performance import verdict_words
 from magml.report.run import Run
@@ -34,6 +35,28 @@ def card_section(run: Run) -> Section:
     if run.run_id is not None:
         rows.append(("MLflow run", run.run_id))
     blocks: list[Block] = [Table(("", ""), tuple(rows))]
+    if run.experiment.get("name") == "demo":
+        blocks.insert(
+            0,
+            Notice(
+                "The people are synthetic: the figures show that magml finds a generator's rules "
+                "again, and nothing about patients.",
+                "warning",
+            ),
+        )
+    lost = [
+        row for row in card["comparisons"] if row["baseline"] and row["verdict"] == "does not beat"
+    ]
+    if lost:
+        names = " and ".join(dict.fromkeys(readable(row["model"]) for row in lost))
+        blocks.insert(
+            0,
+            Notice(
+                f"The model does not beat {names}, which is simpler: there is no reason in these "
+                "figures to prefer the model.",
+                "warning",
+            ),
+        )
     if card["add_on"]:
         blocks.append(
             Notice(
@@ -142,13 +165,13 @@ def model_section(run: Run) -> Section:
 
 def search_words(run: Run) -> str:
     """Return how parameters were chosen."""
-    quick = run.params.get("quick")
     search = run.model.definition.search
-    if quick == "True" or search.trials == 0:
-        return "none in this run: the model file's own parameters"
-    where = "inside each fold's training rows"
-    words = f"up to {search.trials} trials (Optuna) {where}, over {', '.join(search.space)}"
-    return words + ("" if quick else "; a quick run leaves it out")
+    if run.model.training.get("quick") or search.trials == 0:
+        return "none in this run, the model file's own parameters"
+    return (
+        f"up to {search.trials} trials (Optuna) inside each fold's training rows, over "
+        f"{', '.join(search.space)}"
+    )
 
 
 def versions_words(run: Run) -> str:
@@ -225,7 +248,7 @@ def sample_size_section(run: Run) -> Section:
         Table(
             ("Criterion", "Prediction times needed", "Here"),
             rows,
-            f"{SOURCE} Share of cases {facts['prevalence']:.3f}; Cox and Snell R² "
+            f"{SOURCE}. Share of cases {facts['prevalence']:.3f}; Cox and Snell R² "
             f"{facts['r2']:.3f}, from this run's own cross-validated AUROC of {facts['auroc']:.3f} "
             "(Riley 2021). It should be anticipated from an earlier model: taken from the same "
             "data it is a hope.",

@@ -14,7 +14,9 @@ from magml.definitions.catalogue import Frozen
 from magml.definitions.read import parse, read_yaml
 from magml.errors import DefinitionError, InputError, nearest
 
-Status = Literal["answered", "answered by the author", "the author's to write", "absent"]
+Status = Literal[
+    "answered", "answered in part", "answered by the author", "the author's to write", "absent"
+]
 
 
 class Item(Frozen):
@@ -139,11 +141,12 @@ def answer_items(
             found.append(Answered(item, "answered", f"{text} {own}"))
         elif text:
             rest = f" The author's to add: {item.also}." if item.also else ""
-            found.append(Answered(item, "answered", text + rest))
+            found.append(Answered(item, "answered in part" if rest else "answered", text + rest))
         elif own:
             found.append(Answered(item, "answered by the author", own))
         elif item.required:
             found.append(Answered(item, "absent", "The run does not hold this."))
         else:
-            found.append(Answered(item, "the author's to write", item.also and f"{item.also}."))
+            rest = f"To write: {item.also}." if item.also else ""
+            found.append(Answered(item, "the author's to write", rest))
     return tuple(found)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from magml.explanations import Explanation
 
 _REASONS, _TESTS, _MOST = 10, 5, 10
+#: A test whose results all give the same risk within half a point is not worth a line.
+_NOTICEABLE = 0.005
 
 
 def patient_sections(model: Model, events: Any, at: Any, patients: Sequence[int]) -> list[Section]:
@@ -131,20 +133,34 @@ def _tests(model: Model, why: Explanation, row: int) -> list[Block]:
     """Return the missing tests that would most change the answer."""
     if model.reference is None or why.matrix is None:
         return []
-    found = missing_tests(model, why.matrix.values[row], top=_TESTS)
+    missing = missing_tests(model, why.matrix.values[row])
+    found = [test for test in missing if test.high - test.low >= _NOTICEABLE][:_TESTS]
     if not found:
-        return [Text("No test that the model looks at is without a result.")]
+        some = f"None of the {len(missing)} tests" if missing else "No test that the model uses is"
+        rest = " without a result" + (" would move the risk by half a point" if missing else "")
+        return [Text(f"{some}{rest}.", strong="What to measure.")]
     rows = tuple(
         (
             test.label,
-            f"{describe_percent(test.low)} (at {test.value_at_low:g} {describe_unit(test.unit)})",
-            f"{describe_percent(test.high)} (at {test.value_at_high:g} {describe_unit(test.unit)})",
+            _at(test.low, test.value_at_low, test.unit),
+            _at(test.high, test.value_at_high, test.unit),
             " or ".join(test.bands),
         )
         for test in found
     )
     head = ("Test without a result", "Lowest risk", "Highest risk", "Band it could lie in")
     return [Table(head, rows, MISSING_NOTE)]
+
+
+def _at(risk: float, value: float, unit: str | None) -> str:
+    """Return a risk with the result that gives it.
+
+    Examples
+    --------
+    >>> _at(0.745, 0.903984, "mmol/L")
+    '74.5% (at 0.904 mmol/L)'
+    """
+    return f"{describe_percent(risk)} (at {value:.3g} {describe_unit(unit)}".rstrip() + ")"
 
 
 def _waterfall(why: Explanation, row: int) -> bytes:

@@ -12,6 +12,12 @@ from magml.report.run import Run
 
 #: Predictors whose missingness is shown first; the others follow in the appendix.
 _MOST_USED = 25
+_VISITS = {
+    "VISIT//icu": "intensive-care stay",
+    "VISIT//inpatient": "hospital stay",
+    "VISIT//emergency": "emergency visit",
+    "VISIT//outpatient": "outpatient visit",
+}
 _ABSENT = "The results of the run are not at hand: this was made from a bundle alone."
 
 
@@ -20,7 +26,7 @@ def cohort_section(run: Run) -> Section:
     card = run.model.card
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (
-            str(step["name"]),
+            anchor_words(str(step["name"])),
             count(step["people"]),
             count(step["times"]),
             count(step["left_out"]),
@@ -56,13 +62,26 @@ def cohort_words(run: Run) -> str:
     text = f"{card['n']:,} prediction times{who}; {cases} had the outcome."
     if cohort is None or cohort["anchor"] == ["LABELS"]:
         return text + " Prediction times and labels were given with the data."
-    anchors = " or ".join(cohort["anchor"])
+    anchors = anchor_words(" or ".join(cohort["anchor"]))
     chosen = {"first": "first", "last": "last", "each": "each", "random": "one random"}
     return (
-        f"{text} Predictions are made {cohort['offset']} after {anchors} "
+        f"{text} Predictions are made {cohort['offset']} after the start of {anchors} "
         f"({chosen[cohort['select']]} of a person), age {cohort['minimum_age']:g} and over; "
         f"source: {card['source']}."
     )
+
+
+def anchor_words(text: str) -> str:
+    """Return a text with the codes of visits in words.
+
+    Examples
+    --------
+    >>> anchor_words("each VISIT//icu, 24h after its start")
+    'each intensive-care stay, 24h after its start'
+    """
+    for code, words in _VISITS.items():
+        text = text.replace(code, words)
+    return text
 
 
 def characteristics_section(run: Run) -> Section:
@@ -74,6 +93,8 @@ def characteristics_section(run: Run) -> Section:
     rows: list[tuple[Cell, ...]] = []
     domain = ""
     for row in records(found):
+        if not _text(row["overall"]):
+            continue
         if row["domain"] != domain:
             domain = row["domain"]
             rows.append((describe_domain(domain, catalogue),))
@@ -83,7 +104,10 @@ def characteristics_section(run: Run) -> Section:
                 f"{row['label']}{f', {unit}' if unit else ''}",
                 *(_text(row[key]) for key in ("overall", "with_outcome", "without_outcome")),
                 of_file(row, "smd", "characteristics.csv", ("feature",), places=2),
-                of_file(
+                # What is recorded only when it is there cannot be missing.
+                ""
+                if row["kind"] == "share" and row["unit"] == "1"
+                else of_file(
                     row, "missing", "characteristics.csv", ("feature",), places=3, percent=True
                 ),
             )
@@ -113,15 +137,16 @@ def missingness_section(run: Run) -> Section:
     )
     head = ("Predictor", "Missing", "With the outcome", "Without")
     complete = sum(row["missing"] == 0 for name, row in by_name.items() if name in weight)
+    few = sum(row["missing"] != row["missing"] for name, row in by_name.items() if name in weight)
     text = (
         "Missing values stay missing: the trees learn on which side of each split they go, and "
         "nothing is imputed. What is recorded only when it is there (a drug, a diagnosis) counts "
         f"as absent, not as missing. Of {len(used):,} predictors in use {complete:,} are never "
-        "missing."
+        f"missing; of {few:,} it is not told, as fewer than ten people lack or have them."
     )
     caption = (
         f"The {len(rows)} predictors that the model uses most, in that order. All others are in "
-        "the appendix."
+        "the appendix. Blank: it would speak of fewer than ten people."
     )
     table = Table(head, rows, caption, frozenset({1, 2, 3}))
     return Section("missingness", "Missing predictors", (Text(text), table))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from magml.explanations.directions import NEGLIGIBLE
 from magml.report.blocks import Block, Cell, Notice, Section, Table, Text
 from magml.report.cells import interval_of_file
 from magml.report.performance import figure
@@ -80,7 +81,7 @@ def _directions(found: Mapping[str, Any]) -> list[Block]:
     lines: list[tuple[Cell, ...]] = [
         (
             row["label"],
-            f"{row['direction']} magnesium",
+            str(row["direction"]),
             f"{row['compared']} ({row['people']:,})",
             _interval(
                 row, ("difference", "low", "high"), ("concept",), sign="+", list_="directions"
@@ -90,11 +91,12 @@ def _directions(found: Mapping[str, Any]) -> list[Block]:
         for row in rows
     ]
     caption = (
-        "Mean contribution to the log-odds of those with it (or above the median) minus the "
-        "others. A disagreement is no defect by itself: those given a drug differ from those who "
-        "are not. It is for a clinician to judge."
+        "Magnesium: what the concept does to it by the catalogue. Difference: mean contribution to "
+        "the log-odds of a low magnesium of those with it (or above the median) minus the others; "
+        f"below {NEGLIGIBLE:g} it is negligible. A disagreement is no defect by itself: those "
+        "given a drug differ from those who are not. It is for a clinician to judge."
     )
-    head = ("Concept", "Catalogue", "Compared (people)", "Difference", "The model")
+    head = ("Concept", "Magnesium", "Compared (people)", "Difference", "The model")
     return [
         Text(
             f"Of {len(rows)} concepts for which the catalogue states a direction, the model agrees "
@@ -121,10 +123,10 @@ def _interactions(found: Mapping[str, Any]) -> list[Block]:
         for row in rows[:_PAIRS]
     ]
     caption = (
-        f"What a pair adds beyond each alone: mean absolute Shapley interaction (log-odds), exact, "
+        "What a pair adds beyond each alone: mean absolute Shapley interaction (log-odds), exact, "
         f"on {found['interaction_n']} prediction times. A short list was looked at, not all pairs."
     )
-    head = ("Pair", "Strength", "On the list because")
+    head = ("Pair", "Strength", "Listed as")
     return [Table(head, tuple(lines), caption, small=True)]
 
 
