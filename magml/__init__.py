@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from magml.experiments.registry import promote, rollback
     from magml.features import build_features
     from magml.models import MagnesiumRiskClassifier, magnesium_depletion_score
+    from magml.review import verify_reviews
     from magml.service import serve
     from magml.simulation.world import simulate
     from magml.sources import open_source
@@ -43,6 +44,7 @@ _WHERE = {
     "pool": "magml.validation",
     "recalibrate": "magml.validation",
     "validate": "magml.validation",
+    "verify_reviews": "magml.review",
 }
 
 __all__ = [
@@ -65,6 +67,7 @@ __all__ = [
     "simulate",
     "train",
     "validate",
+    "verify_reviews",
 ]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
-pytest.importorskip("httpx", reason="needs httpx")
+pytest.importorskip("httpx2", reason="needs httpx2")
 
 from fastapi.testclient import TestClient
 

@@ -30,6 +30,7 @@ from magml.cli.options import (
 from magml.cli.serve import promote, rollback, serve, serve_key
 from magml.cli.simulate import simulate
 from magml.cli.validation import export_aggregate, pool, recalibrate, validate
+from magml.cli.verify_reviews import verify_reviews
 from magml.errors import MagmlError
 
 app = typer.Typer(
@@ -326,6 +327,7 @@ for verb in (
     simulate,
 ):
     app.command()(verb)
+app.command(name="verify-reviews")(verify_reviews)
 
 
 def _waterfalls(why: Any, folder: Path, top: int, level: str) -> list[str]:

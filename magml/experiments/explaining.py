@@ -73,7 +73,8 @@ def explain_study(model: Model, study: Study, *, seed: int, limit: int = EXPLAIN
         empty=study.matrix.empty[rows],
     )
     why = explain(model, matrix)
-    dimensions = {name: values[rows] for name, values in subgroup_dimensions(study).items()}
+    described = subgroup_dimensions(study.rows, study.matrix)
+    dimensions = {name: values[rows] for name, values in described.items()}
     dimensions.pop("site", None)  # too many, and each too small
     replicates = min(500, study.definitions.experiment.validation.replicates)
     persons = study.rows.persons[rows]

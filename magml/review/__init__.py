@@ -1,0 +1,35 @@
+"""Review: clinicians read the reasons for each risk, sign what they think, and it is kept.
+
+The record is append-only, chained by a keyed hash to model, data, prediction and explanation.
+The names below are loaded on first use: the rooms behind them need the extra `review`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from magml.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from magml.review.verify import Verification, verify_reviews
+
+_WHERE = {
+    "Verification": "magml.review.verify",
+    "verify_reviews": "magml.review.verify",
+}
+
+__all__ = ["Verification", "verify_reviews"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'magml.review' has no attribute {name!r}")
+    try:
+        return getattr(import_module(_WHERE[name]), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("magml"):
+            raise
+        raise MissingDependencyError(
+            f"{error.name} is not installed", "the extra review", "pip install 'magml[review]'"
+        ) from error
