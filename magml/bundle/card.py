@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from magml.clock import seconds
+from magml.definitions.model import BodyStatusOutcome
 
 if TYPE_CHECKING:
     from magml.bundle.training import TrainingSummary
@@ -77,7 +78,8 @@ def model_card(
         "not_for": definition.not_for,
         "adults_only": definition.adults_only,
         "outcome": definition.outcome.model_dump(mode="json"),
-        "outcome_label": _label(catalogue, definition.outcome.concept),
+        "outcome_label": _label(catalogue, definition.outcome.analyte),
+        "evidence": _evidence(definition),
         "bands": [band.model_dump(mode="json") for band in definition.bands],
         "experiment": experiment.get("name"),
         "source": (experiment.get("source") or {}).get("layout"),
@@ -106,8 +108,6 @@ def card_markdown(card: Mapping[str, Any]) -> str:
     card
         What `model_card` returned.
     """
-    outcome = card["outcome"]
-    limits = " or ".join(f"{value:g} {unit}" for unit, value in outcome["threshold"].items())
     parts = [
         f"# {card['title']}",
         f"`{card['name']}`",
@@ -120,8 +120,7 @@ def card_markdown(card: Mapping[str, Any]) -> str:
         parts.append("Adults (18 years and over) only.")
     parts += [
         "## Outcome",
-        f"{card['outcome_label']} below {limits} ({_selected(outcome['select'])} within "
-        f"{outcome['time_at_risk']} after {_beginning(outcome)}), compared in the unit reported.",
+        _outcome(card),
     ]
     if card["add_on"]:
         parts.append(
@@ -234,6 +233,30 @@ def _label(catalogue: Catalogue, concept: str) -> str:
     """Return the label of a concept, or its name where the catalogue lacks it."""
     found = catalogue.by_name.get(concept)
     return concept if found is None else found.label
+
+
+def _evidence(definition: ModelDefinition) -> dict[str, Any] | None:
+    """Return the level of evidence of a body-status outcome; None for a serum outcome."""
+    outcome = definition.outcome
+    return outcome.level.model_dump() if isinstance(outcome, BodyStatusOutcome) else None
+
+
+def _outcome(card: Mapping[str, Any]) -> str:
+    """Return in words what is predicted."""
+    outcome, evidence = card["outcome"], card.get("evidence")
+    if evidence is not None:
+        rule = outcome["definition"]
+        checked = "" if rule["verified"] else " (not checked in the source)"
+        return (
+            f"Low body magnesium: {rule['title']}. Level of evidence: **{evidence['label']}**. "
+            f"{evidence['meaning']} Source: {rule['source'].strip()}{checked} "
+            f"{rule['note'].strip()}".strip()
+        )
+    limits = " or ".join(f"{value:g} {unit}" for unit, value in outcome["threshold"].items())
+    return (
+        f"{card['outcome_label']} below {limits} ({_selected(outcome['select'])} within "
+        f"{outcome['time_at_risk']} after {_beginning(outcome)}), compared in the unit reported."
+    )
 
 
 def _selected(select: str) -> str:

@@ -156,7 +156,7 @@ class Checks:
 def _tells_known(definition: ModelDefinition, feature: Feature) -> bool:
     """Return whether a feature shows that the outcome's analyte was ever known."""
     return (
-        feature.concept == definition.outcome.concept
+        feature.concept == definition.outcome.analyte
         and feature.statistic in ("last", "count")
         and feature.window == "ever"
     )

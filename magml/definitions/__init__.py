@@ -9,6 +9,7 @@ from magml.definitions.read import (
     read_catalogue,
     read_experiment,
     read_model,
+    read_outcome,
 )
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "read_catalogue",
     "read_experiment",
     "read_model",
+    "read_outcome",
 ]

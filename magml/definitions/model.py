@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from magml.clock import checked
+from magml.definitions.body_status import LEVELS, BodyStatusDefinition, Level, level_of
 from magml.definitions.catalogue import Domain, Frozen
 from magml.errors import nearest
 
@@ -26,6 +27,11 @@ class SerumOutcome(Frozen):
     gap: str = "0h"
     select: Literal["first", "any", "lowest"] = "first"
 
+    @property
+    def analyte(self) -> str:
+        """The analyte that is compared."""
+        return self.concept
+
     @field_validator("time_at_risk", "gap")
     @classmethod
     def _duration(cls, value: str) -> str:
@@ -37,6 +43,31 @@ class SerumOutcome(Frozen):
         if not value:
             raise ValueError("a threshold needs at least one unit")
         return value
+
+
+class BodyStatusOutcome(Frozen):
+    """Low body status by a definition of ``models/outcomes/``, named in the model's file.
+
+    The labels are given (``--events`` with ``--labels``): measured in people, or known of
+    simulated ones (``labels: simulated``, whose level of evidence is the simulator's). What the
+    definition rests on is never among the model's features.
+    """
+
+    kind: Literal["body_status"]
+    definition: BodyStatusDefinition
+    labels: Literal["measured", "simulated"] = "measured"
+    time_at_risk: str = "0h"
+    gap: str = "0h"
+
+    @property
+    def analyte(self) -> str:
+        """The analyte whose earlier values a cohort may ask for."""
+        return "lab.magnesium"
+
+    @property
+    def level(self) -> Level:
+        """What such labels are worth."""
+        return LEVELS["simulator"] if self.labels == "simulated" else level_of(self.definition)
 
 
 class Features(Frozen):
@@ -176,7 +207,7 @@ class ModelDefinition(Frozen):
     not_for: str = ""
     screening: bool
     adults_only: bool = True
-    outcome: SerumOutcome
+    outcome: Annotated[SerumOutcome | BodyStatusOutcome, Field(discriminator="kind")]
     features: Features
     estimator: Estimator = Estimator()
     search: Search = Search()

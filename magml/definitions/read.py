@@ -11,8 +11,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, create_model
 
+from magml.definitions.body_status import (
+    BodyStatusDefinition,
+    Composite,
+    LatentClass,
+    MeasuredReference,
+)
 from magml.definitions.catalogue import Catalogue, DomainFile, Frozen, Reference
 from magml.definitions.experiment import ExperimentDefinition
 from magml.definitions.model import ModelDefinition
@@ -106,13 +112,47 @@ def parse(model: type[_T], content: Any, where: str) -> _T:
 def read_model(name: str | Path, workspace: str | Path | None = None) -> ModelDefinition:
     """Read a file of ``models/``."""
     path = find("models", name, workspace)
-    return parse(ModelDefinition, read_yaml(path), f"models/{path.name}")
+    content = read_yaml(path)
+    outcome = content.get("outcome") if isinstance(content, dict) else None
+    if isinstance(outcome, dict) and isinstance(outcome.get("definition"), str):
+        # Resolved here, so that a bundle holds what its outcome is defined by.
+        named = find("models/outcomes", outcome["definition"], workspace)
+        content = {**content, "outcome": {**outcome, "definition": read_yaml(named)}}
+    return parse(ModelDefinition, content, f"models/{path.name}")
 
 
 def read_experiment(name: str | Path, workspace: str | Path | None = None) -> ExperimentDefinition:
     """Read a file of ``experiments/``."""
     path = find("experiments", name, workspace)
     return parse(ExperimentDefinition, read_yaml(path), f"experiments/{path.name}")
+
+
+def read_outcome(
+    name: str | Path, workspace: str | Path | None = None
+) -> MeasuredReference | Composite | LatentClass:
+    """Read a definition of body status, a file of ``models/outcomes/``.
+
+    Raises
+    ------
+    DefinitionError
+        If it does not parse, or rests on serum magnesium alone; the error says why.
+
+    Examples
+    --------
+    >>> read_outcome("nielsen_2016").measures
+    ('magnesium_intake', 'urine_magnesium_24h', 'serum_magnesium')
+    """
+    path = find("models/outcomes", name, workspace)
+    return parse_outcome(read_yaml(path), f"models/outcomes/{path.name}")
+
+
+def parse_outcome(
+    content: Any, where: str = "the outcome"
+) -> MeasuredReference | Composite | LatentClass:
+    """Validate a parsed definition of body status; see :func:`read_outcome`."""
+    wrapper = create_model("Outcome", __base__=Frozen, outcome=(BodyStatusDefinition, ...))
+    found = parse(wrapper, {"outcome": content}, where)
+    return found.outcome  # type: ignore[attr-defined]
 
 
 def read_catalogue(workspace: str | Path | None = None) -> Catalogue:

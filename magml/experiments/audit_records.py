@@ -212,7 +212,7 @@ def revealing_concepts(study: Study) -> Check:
     revealing = {
         concept for concept, definition in catalogue.by_name.items()
         if REVEALED in definition.reveals
-    } | {model.outcome.concept}  # fmt: skip
+    } | {model.outcome.analyte}  # fmt: skip
     used = _concepts(study)
     counted = study.rows.events.connection.execute(
         f"SELECT code, count(*) FROM {study.rows.events.relation} GROUP BY code ORDER BY code"

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from magml.definitions import Catalogue, ModelDefinition
+from magml.definitions.model import BodyStatusOutcome
 from magml.errors import DefinitionError, nearest
+from magml.outcomes.composite import excluded_features
 
 #: A concept with this in `reveals` shows that somebody already thinks of low magnesium.
 REVEALED = "hypomagnesemia"
@@ -19,8 +21,9 @@ def model_features(
     """Return the names of the features that a model may use, in the catalogue's order.
 
     A screening model never sees its outcome's analyte, nor a concept that reveals the outcome
-    (a magnesium order or infusion, a diagnosis of hypomagnesemia), whatever its file says. What
-    is excluded is excluded from derived features as well.
+    (a magnesium order or infusion, a diagnosis of hypomagnesemia), whatever its file says; a
+    model of body status never sees what defines its outcome. What is excluded is excluded from
+    derived features as well.
 
     Parameters
     ----------
@@ -45,6 +48,10 @@ def model_features(
 
     _check_plugins(catalogue, definition)
 
+    defining: frozenset[str] = frozenset()
+    if isinstance(definition.outcome, BodyStatusOutcome):
+        defining = excluded_features(definition.outcome.definition, catalogue)
+
     def allowed(name: str) -> bool:
         feature = catalogue.features[name]
         if any(_matches(p, name, feature.concept) for p in definition.features.exclude):
@@ -53,10 +60,12 @@ def model_features(
             return all(allowed(needed) for needed in catalogue.derived[name].input_names)
         if feature.plugin:
             return True
+        if name in defining:
+            return False
         if not definition.screening:
             return True
         concept = catalogue.by_name[feature.concept]
-        return feature.concept != definition.outcome.concept and REVEALED not in concept.reveals
+        return feature.concept != definition.outcome.analyte and REVEALED not in concept.reveals
 
     names = tuple(
         name
@@ -97,9 +106,11 @@ def _matches(pattern: str, name: str, concept: str) -> bool:
 def _check_plugins(catalogue: Catalogue, definition: ModelDefinition) -> None:
     """Refuse a plug-in that a screening model must not use, or whose domain it leaves out."""
     for plugin in catalogue.plugins:
-        if definition.screening and plugin.reads_magnesium:
+        guarded = definition.screening or isinstance(definition.outcome, BodyStatusOutcome)
+        if guarded and plugin.reads_magnesium:
+            kind = "screening" if definition.screening else "body status"
             raise DefinitionError(
-                f"the plug-in {plugin.name} reads magnesium, and {definition.name} is a screening "
+                f"the plug-in {plugin.name} reads magnesium, and {definition.name} is a {kind} "
                 "model",
                 "a plug-in with reads_magnesium=False",
                 "remove it from features.plugins",

@@ -11,7 +11,8 @@ import numpy as np
 from magml.cohort import CohortTable, Step, build_cohort
 from magml.definitions import Catalogue, ExperimentDefinition, ModelDefinition, read_catalogue
 from magml.definitions.experiment import Cohort
-from magml.errors import CohortError, InputError
+from magml.definitions.model import SerumOutcome
+from magml.errors import CohortError, DefinitionError, InputError
 from magml.events import Events, read_events, read_labels
 from magml.events.table import identifier
 from magml.features.set_aside import set_aside_unfit, unit_report
@@ -99,6 +100,12 @@ def cohort_rows(
         If the cohort is empty, all prediction times lie before the first record, the outcome
         has one class, or there are fewer cases than the experiment demands.
     """
+    if not isinstance(model.outcome, SerumOutcome):
+        raise DefinitionError(
+            f"{model.name} predicts {model.outcome.definition.name}, which a cohort cannot label",
+            "labels that were measured or simulated, with --events and --labels",
+            "make labels with magml.outcomes, or name a model with a serum outcome",
+        )
     # A screening model has no feature of the outcome's analyte: nothing else would check its unit.
     units = unit_report(events, catalogue, [model.outcome.concept])
     units.raise_for_refused(missing=True)
@@ -146,6 +153,7 @@ def _with_training_rows(
 ) -> str:
     """Return a relation of the cohort's rows and those of its training offsets, marked."""
     connection, relation = table.events.connection, f"{table.relation}_rows"
+    assert isinstance(model.outcome, SerumOutcome)
     parts = [f"SELECT *, true AS evaluated FROM {table.relation}"]
     for number, offset in enumerate(cohort.training_offsets):
         extra = build_cohort(

@@ -12,6 +12,7 @@ from magml.definitions import (
     ModelDefinition,
     read_experiment,
 )
+from magml.definitions.model import SerumOutcome
 from magml.errors import InputError
 from magml.experiments.prepare import check_times, open_data
 from magml.features.set_aside import unit_report
@@ -58,11 +59,12 @@ def prediction_times(
     """
     events = open_data(experiment, data, catalogue)
     if strict:
-        report = unit_report(events, catalogue, [model.outcome.concept])
+        report = unit_report(events, catalogue, [model.outcome.analyte])
         report.raise_for_refused(missing=True)
-    specimens = find_specimens(events, catalogue, model.outcome.concept, required=False)
+    specimens = find_specimens(events, catalogue, model.outcome.analyte, required=False)
+    serum = model.outcome if isinstance(model.outcome, SerumOutcome) else None
     cohort = build_cohort(
-        events, experiment.cohort, specimens, model.outcome, label=False, catalogue=catalogue
+        events, experiment.cohort, specimens, serum, label=False, catalogue=catalogue
     )
     check_times(events, cohort.relation)
     return cohort

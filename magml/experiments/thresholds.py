@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from magml.definitions.model import SerumOutcome
 from magml.errors import CohortError, InputError
 from magml.experiments.prepare import check_outcome
 from magml.experiments.study import Study, cross_validate, measure
@@ -63,13 +64,14 @@ def measure_thresholds(
     """
     import pandas as pd
 
-    own = study.definitions.model.outcome.threshold
-    if study.rows.specimens is None:
+    outcome = study.definitions.model.outcome
+    if study.rows.specimens is None or not isinstance(outcome, SerumOutcome):
         raise InputError(
             "other thresholds were asked for, but the labels were given",
             "an experiment, whose specimens can be compared with any threshold",
             "leave --thresholds out",
         )
+    own = outcome.threshold
     tables = [_rows(own, performance, own=True)]
     # An institution may name fewer units than there are: one equal bound is the same threshold.
     others = [threshold for threshold in THRESHOLDS if not threshold.items() & own.items()]
@@ -104,8 +106,10 @@ def relabelled(study: Study, threshold: dict[str, float]) -> Study:
         Unit to bound.
     """
     definitions, rows = study.definitions, study.rows
-    outcome = definitions.model.outcome.model_copy(update={"threshold": dict(threshold)})
+    own = definitions.model.outcome
+    assert isinstance(own, SerumOutcome)
     assert rows.specimens is not None
+    outcome = own.model_copy(update={"threshold": dict(threshold)})
     frame = rows.events.connection.execute(
         f"SELECT row_id, boolean_value FROM ({label_sql(outcome, rows.specimens, rows.relation)}) "
         "ORDER BY row_id"

@@ -74,7 +74,7 @@ def _outcome(study: Study) -> dict[str, Any] | None:
     if specimens is None:
         return None
     return {
-        "concept": study.definitions.model.outcome.concept,
+        "concept": study.definitions.model.outcome.analyte,
         "unit": specimens.concept.unit,
         **specimens.counts,
         "converted": sum(r.values for r in specimens.reported if (r.scale, r.shift) != (1, 0)),

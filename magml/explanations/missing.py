@@ -111,7 +111,7 @@ def missing_tests(
         described = model.catalogue.by_name.get(concept)
         if described is None or described.kind != "measurement":
             continue
-        if concept == model.definition.outcome.concept or concept.split(".")[0] not in domains:
+        if concept == model.definition.outcome.analyte or concept.split(".")[0] not in domains:
             continue
         features = features_of(model.plan, model.catalogue, concept)
         levels = [f.name for f in features if f.statistic in LEVEL_STATISTICS]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from magml.definitions.model import BodyStatusOutcome
 from magml.report.blocks import Block, Bullets, Cell, Notice, Section, Table, Text
 from magml.report.cells import readable
 from magml.report.people import cohort_words
@@ -71,6 +72,11 @@ def card_section(run: Run) -> Section:
 def outcome_words(run: Run) -> str:
     """Return the outcome in one sentence."""
     outcome, card = run.model.definition.outcome, run.model.card
+    if isinstance(outcome, BodyStatusOutcome):
+        return (
+            f"Low body magnesium: {outcome.definition.title}. Level of evidence: "
+            f"{outcome.level.label}. {outcome.level.meaning}"
+        )
     limits = " or ".join(f"{value:g} {unit}" for unit, value in outcome.threshold.items())
     chosen = {"first": "first value", "any": "any value", "lowest": "lowest value"}
     gap = "" if outcome.gap in ("0h", "0d") else f", from {outcome.gap} on"
