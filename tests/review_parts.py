@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +52,13 @@ def postgresql_programs() -> Path:
 @contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
     """Yield the URL of a PostgreSQL cluster of one's own, reached by a socket in a folder."""
+    with postgresql_server(folder) as (url, _):
+        yield url
+
+
+@contextmanager
+def postgresql_server(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Yield the URL of a cluster, and what stops it at once, as a crash does, and starts it."""
     programs = postgresql_programs()
     # initdb refuses root; the package made a user for it.
     before = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
@@ -71,8 +78,12 @@ def postgresql(folder: Path) -> Iterator[str]:
     data = place / "data"
     run(f"{programs}/initdb", "-D", str(data), "-U", user, "-A", "trust", "--no-sync")
     options = f"-k {place} -c listen_addresses='' -c shared_buffers=16MB"
-    run(f"{programs}/pg_ctl", "-D", str(data), "-w", "-l", f"{place}/log", "-o", options, "start")
+    start = ("-D", str(data), "-w", "-l", f"{place}/log", "-o", options)
+    run(f"{programs}/pg_ctl", *start, "start")
     try:
-        yield f"postgresql://{user}@/postgres?host={place}"
+        yield (
+            f"postgresql://{user}@/postgres?host={place}",
+            lambda: run(f"{programs}/pg_ctl", *start, "-m", "immediate", "restart"),
+        )
     finally:
         run(f"{programs}/pg_ctl", "-D", str(data), "-m", "immediate", "stop")
