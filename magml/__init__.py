@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from magml.experiments.registry import promote, rollback
     from magml.features import build_features
     from magml.models import MagnesiumRiskClassifier, magnesium_depletion_score
+    from magml.monitoring import monitor
     from magml.report import write_report
     from magml.review import verify_reviews
     from magml.service import serve
@@ -36,6 +37,7 @@ _WHERE = {
     "init": "magml.workspace",
     "load": "magml.bundle",
     "magnesium_depletion_score": "magml.models",
+    "monitor": "magml.monitoring",
     "open_source": "magml.sources",
     "read_events": "magml.events",
     "train": "magml.experiments",
@@ -62,6 +64,7 @@ __all__ = [
     "init",
     "load",
     "magnesium_depletion_score",
+    "monitor",
     "open_source",
     "pool",
     "promote",

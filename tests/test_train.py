@@ -302,6 +302,23 @@ def test_results_hold_testing_subgroups_and_sensitivity(run) -> None:
     assert not (results / "sensitivity.csv").exists()
 
 
+def test_a_bundle_says_what_it_expects_after_go_live(run, records: Path) -> None:
+    from magml import monitor
+    from magml.monitoring import Baseline
+
+    model = magml.load(run.bundle)
+    expected = Baseline.of_training(model)
+    assert set(expected.features) == set(model.features)
+    assert sum(expected.bands.values()) == pytest.approx(1, abs=1e-5)
+    codes = {(use.concept, use.code, use.unit) for use in expected.codes}
+    assert ("lab.potassium", "LOINC//2823-3", "mmol/L") in codes
+    # The people it was trained on are what it expects.
+    found = monitor(
+        model, experiment=ROOT / "experiments" / "demo.yaml", data=records, every="year"
+    )
+    assert not {a.kind for a in found.alarms} & {"unit", "code", "recorded"}
+
+
 def test_a_leak_stands_in_the_card_the_results_and_the_summary(
     records: Path, workspace: Path, tmp_path: Path
 ) -> None:

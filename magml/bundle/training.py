@@ -33,6 +33,9 @@ class TrainingSummary:
         Remarks of the run, in words.
     quick
         Whether the search of parameters was left out.
+    monitoring
+        What records, features and risks were like (`magml.monitoring.Baseline`), for comparison
+        after go-live; empty in bundles of earlier versions.
     """
 
     experiment: Mapping[str, Any]
@@ -47,3 +50,4 @@ class TrainingSummary:
     data: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     quick: bool = False
+    monitoring: Mapping[str, Any] = field(default_factory=dict)

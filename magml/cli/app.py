@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from magml.cli.compare import compare
+from magml.cli.monitor import monitor
 from magml.cli.options import (
     AtOption,
     DataOption,
@@ -324,6 +325,7 @@ for verb in (
     pool,
     serve,
     serve_key,
+    monitor,
     promote,
     rollback,
     simulate,

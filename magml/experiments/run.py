@@ -309,12 +309,18 @@ def _contents(
     from magml.explanations.reference import ReferenceCohort
     from magml.explanations.scenario import with_inputs
     from magml.features import compile_plan
+    from magml.models.nested import MODEL
+    from magml.monitoring.baseline import training_baseline
 
     definitions, rows = study.definitions, study.rows
     catalogue, model = definitions.catalogue, definitions.model
     place = {name: position for position, name in enumerate(study.matrix.names)}
     used = study.matrix.values[:, [place[name] for name in fitted.features]]
     base, importance = fitted.mean_contributions(used[rows.evaluated], fitted.features)
+    # The plan also computes what the warnings of a score need, such as the age, and what derived
+    # features are made of, so that they can be computed again for a changed value.
+    planned = with_inputs(catalogue, check_features(model, catalogue, fitted.features))
+    plan = compile_plan(catalogue, planned).with_assumed(study.matrix.report.assumed_units)
     training = TrainingSummary(
         experiment=definitions.experiment.model_dump(mode="json"),
         # Every row of the cohort teaches the final model; a hold-out tests on some of them only.
@@ -329,16 +335,22 @@ def _contents(
         versions=library_versions(),
         data=data_fingerprint(rows.events),
         notes=rows.notes,
+        monitoring=training_baseline(
+            plan,
+            rows.events,
+            rows.relation,
+            used[rows.evaluated],
+            fitted.features,
+            rows.persons[rows.evaluated],
+            nested.risks[MODEL][rows.evaluated],
+            model.bands,
+        ),
     )
-    # The plan also computes what the warnings of a score need, such as the age, and what derived
-    # features are made of, so that they can be computed again for a changed value.
-    planned = with_inputs(catalogue, check_features(model, catalogue, fitted.features))
     reference = ReferenceCohort.of(
         study.matrix.values[:, [place[name] for name in planned]][rows.evaluated],
         planned,
         rows.persons[rows.evaluated],
     )
-    plan = compile_plan(catalogue, planned).with_assumed(study.matrix.report.assumed_units)
     notes = {name: note for fold in nested.folds for name, note in fold.notes.items() if note}
     return BundleContents(
         definition=model,
