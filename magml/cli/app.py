@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from magml.cli.compare import compare
+from magml.cli.diet import diet
 from magml.cli.monitor import monitor
 from magml.cli.options import (
     AtOption,
@@ -329,6 +330,7 @@ for verb in (
     promote,
     rollback,
     simulate,
+    diet,
 ):
     app.command()(verb)
 app.command(name="verify-reviews")(verify_reviews)

@@ -186,8 +186,8 @@ def _read_catalogue(stamp: tuple[tuple[Path, int], ...]) -> Catalogue:
     for path, _ in stamp:
         content = read_yaml(path)
         where = f"features/{path.name}"
-        if path.stem == "units":
-            continue  # spellings of units, read by magml.units
+        if path.stem in ("units", "foods"):
+            continue  # spellings of units and rules for foods, read by magml.units and magml.diet
         if path.stem == "references":
             for key, value in (content or {}).items():
                 references[key] = parse(Reference, value, f"{where}: {key}")

@@ -61,6 +61,14 @@ def _sum(*columns: Column) -> Column:
     return total
 
 
+def _sum_known(first: Column, *others: Column) -> Column:
+    """Sum; the first must be known, another that is missing counts as none."""
+    total = first.copy()
+    for column in others:
+        total += np.nan_to_num(column, nan=0.0)
+    return total
+
+
 def _product(*columns: Column) -> Column:
     total = columns[0].copy()
     for column in columns[1:]:
@@ -164,6 +172,7 @@ FORMULAS: dict[str, Formula] = {
     "share_of_ear": Formula(_share_of_ear, _PERSON),
     "share_of_rda": Formula(_share_of_rda, _PERSON),
     "sum": Formula(_sum, least=1),
+    "sum_known": Formula(_sum_known, least=1),
     "tyg_index": Formula(_tyg_index, {"triglycerides": "mmol/L", "glucose": "mmol/L"}),
 }
 
