@@ -249,6 +249,8 @@ def formula(name: str, values: list[float], named: dict[str, float]) -> float:
     if name in ("share_of_ear", "share_of_rda"):
         needed = requirement(name[-3:], named)
         return named["intake"] / needed if needed else NAN
+    if name == "sum_known":
+        return values[0] + sum(value for value in values[1:] if not math.isnan(value))
     if any(math.isnan(value) for value in values):
         return NAN
     if name == "ratio":
