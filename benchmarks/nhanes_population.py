@@ -2,7 +2,7 @@
 
     python benchmarks/nhanes_population.py --data ../shared/data/nhanes
 
-writes ``magml/simulation/population.yaml``: by sex and age band, quantiles of body size, kidney
+writes ``simulation/population.yaml``: by sex and age band, quantiles of body size, kidney
 function and intake and shares with diseases and drugs, and how they hang together within a band.
 Only these estimates are kept, none of the data. Adults of 20 and older, examination weights of the
 cycles pooled (day-one dietary weights for intake).
@@ -64,7 +64,7 @@ RACES = {(3,): "White", (4,): "Black or African American", (1, 2): "Hispanic", (
 RATIO = 1.0
 #: Quantiles of the days of use.
 DAYS = (0.1, 0.25, 0.5, 0.75, 0.9)
-TARGET = Path(__file__).parents[1] / "magml" / "simulation" / "population.yaml"
+TARGET = Path(__file__).parents[1] / "simulation" / "population.yaml"
 
 
 def main() -> None:

@@ -188,7 +188,7 @@ def test_worlds_never_meet_and_stay_inside_their_ranges() -> None:
     open_effects = [row for row in rows.values() if row["source"].startswith("open")]
     assert len(open_effects) >= 4
     for row in open_effects:  # what the literature leaves open may be nothing at all
-        none = 0.0 if row["name"].endswith("gut_loss") else 1.0
+        none = 1.0 if row["unit"] == "factor" else 0.0
         assert row["low"] <= none <= row["high"]
 
 

@@ -123,6 +123,66 @@ def urine(
     return flow * (above + leak * filterable * c), flow * filterable * (rise + leak)
 
 
+@dataclass(frozen=True)
+class _Step:
+    """What a step of n bodies starts from; the serum at its end is what balances it."""
+
+    made: Bodies
+    soft_room: Floats
+    soft: Floats
+    bone: Floats
+    conservation: Floats
+    threshold: Floats
+    held: Floats
+    lost: Floats
+
+    def take(self, rows: NDArray[np.bool_]) -> _Step:
+        """Return some of the bodies."""
+        made = Bodies(*(getattr(self.made, name)[rows] for name in Bodies.__dataclass_fields__))
+        names = list(_Step.__dataclass_fields__)[1:]
+        return _Step(made, *(getattr(self, name)[rows] for name in names))
+
+    def tissues(self, c: Floats, parameters: Parameters, days: float) -> tuple[Floats, ...]:
+        """Return the taken share of the tissues' room, and soft tissue and bone, at a serum."""
+        quick, slow = days * parameters["soft_rate"], days * parameters["bone_rate"]
+        share = taken(c, self.made.half, parameters["steepness"])
+        soft = (self.soft + quick * self.soft_room * share) / (1 + quick)
+        bone = (self.bone + slow * self.made.bone_room * share) / (1 + slow)
+        return share, soft, bone
+
+    def excess(self, c: Floats, parameters: Parameters, days: float) -> tuple[Floats, Floats]:
+        """Return how much more there would be than there is, mmol, and its slope by serum."""
+        quick, slow = days * parameters["soft_rate"], days * parameters["bone_rate"]
+        share, soft, bone = self.tissues(c, parameters, days)
+        out, rise = urine(c, self.made, parameters, self.threshold, self.conservation)
+        found = self.made.volume * c + soft + bone + days * out + self.lost * c - self.held
+        room = quick / (1 + quick) * self.soft_room + slow / (1 + slow) * self.made.bone_room
+        bend = share * (1 - share) * parameters["steepness"] / np.maximum(c, 1e-12)
+        return found, self.made.volume + room * bend + days * rise + self.lost
+
+
+def _solved(step: _Step, start: Floats, parameters: Parameters, days: float) -> Floats:
+    """Return the serum that balances a step: Newton's way inside a bracket of the root."""
+    found, rows, c = start.copy(), np.arange(len(start)), start
+    low, high = np.zeros_like(c), np.maximum(step.held / step.made.volume, 1e-6) + 1e-6
+    for _ in range(_STEPS):
+        excess, slope = step.excess(c, parameters, days)
+        going = np.abs(excess) > _TOLERANCE * np.maximum(step.held, 1.0)
+        if not going.any():
+            break
+        high, low = np.where(excess > 0, c, high), np.where(excess > 0, low, c)
+        # Steep places would throw it far; outside of the bracket the middle is taken.
+        newton = np.clip(c - excess / slope, 0.8 * c, 1.25 * c)
+        after = np.where((newton > low) & (newton < high), newton, (low + high) / 2)
+        c = np.where(going, after, c)
+        if going.mean() < 0.5:  # few are left: go on with them alone
+            found[rows] = c
+            rows, c, low, high = rows[going], c[going], low[going], high[going]
+            step = step.take(going)
+    found[rows] = c
+    return found
+
+
 def advance(
     now: Content,
     made: Bodies,
@@ -149,36 +209,17 @@ def advance(
     threshold, soft
         Factors of conditions and drugs on the threshold and on the room of soft tissue.
     """
-    steep = parameters["steepness"]
-    soft_room = made.soft_room * soft
-    quick, slow = days * parameters["soft_rate"], days * parameters["bone_rate"]
     emptied = 1 - now.bone / (made.bone_room * parameters["fullness"])
     empty = parameters["core_share"] * np.clip(emptied, 0, 1)
     drift = days * parameters["core_rate"] * (made.core_full * (1 - empty) - now.core)
     held = now.extracellular + now.soft + now.bone + days * income - drift
     lost = days * losses / made.serum
-    c = np.maximum(now.extracellular / made.volume, 1e-6)
-    low, high = np.zeros_like(c), np.maximum(held / made.volume, 1e-6) + 1e-6
-    for _ in range(_STEPS):
-        share = taken(c, made.half, steep)
-        excreted, rise = urine(c, made, parameters, threshold, now.conservation)
-        soft_next = (now.soft + quick * soft_room * share) / (1 + quick)
-        bone_next = (now.bone + slow * made.bone_room * share) / (1 + slow)
-        excess = made.volume * c + soft_next + bone_next + days * excreted + lost * c - held
-        if np.all(np.abs(excess) <= _TOLERANCE * np.maximum(held, 1.0)):
-            break
-        slope = (
-            made.volume
-            + (quick / (1 + quick) * soft_room + slow / (1 + slow) * made.bone_room)
-            * share * (1 - share) * steep / np.maximum(c, 1e-12)
-            + days * rise
-            + lost
-        )  # fmt: skip
-        high, low = np.where(excess > 0, c, high), np.where(excess > 0, low, c)
-        step = c - excess / slope
-        step = np.clip(step, 0.8 * c, 1.25 * c)  # steep places would throw it far
-        # Newton where it stays inside what is known to hold the root, else the middle.
-        c = np.where((step > low) & (step < high), step, (low + high) / 2)
+    step = _Step(
+        made, made.soft_room * soft, now.soft, now.bone, now.conservation,
+        np.broadcast_to(np.asarray(threshold, dtype=np.float64), held.shape), held, lost,
+    )  # fmt: skip
+    c = _solved(step, np.maximum(now.extracellular / made.volume, 1e-6), parameters, days)
+    share, soft_next, bone_next = step.tissues(c, parameters, days)
     before = now.total
     now.extracellular, now.soft, now.bone = made.volume * c, soft_next, bone_next
     now.core = now.core + drift

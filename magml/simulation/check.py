@@ -249,11 +249,9 @@ def _drugs(rng: np.random.Generator, world: Parameters, n: int) -> Found:
     noise = np.exp(rng.normal(0, _SERUM_CV, people.n))
 
     def serum(*agents: str, days: int = 10_000) -> Floats:
-        taken = Cohort(people, bare, cohort.drinks, cohort.taking)
+        taken = Cohort(cohort.population, people, bare)
         for agent in agents:
-            taken = Cohort(
-                people, with_agent(taken, agent, -days, 10_000), cohort.drinks, cohort.taking
-            )
+            taken = Cohort(cohort.population, people, with_agent(taken, agent, -days, 10_000))
         first = -days if days < 10_000 else 0
         return simulate_physiology(
             people, taken.exposures, world, 2, first_day=first - 1
@@ -306,13 +304,11 @@ def _without(cohort: Cohort, *agents: str) -> Exposures:
 
 def _cisplatin(rng: np.random.Generator, world: Parameters, n: int) -> Found:
     cohort = outpatients(rng, world, n)
-    given = Cohort(cohort.people, cohort.exposures, cohort.drinks, cohort.taking)
+    given = cohort
     for cycle in range(5):
         start = 1 + 21 * cycle
-        given = Cohort(
-            given.people, with_agent(given, "cisplatin", start, start + 1), given.drinks,
-            given.taking,
-        )  # fmt: skip
+        doses = with_agent(given, "cisplatin", start, start + 1)
+        given = Cohort(cohort.population, cohort.people, doses)
     course = simulate_physiology(given.people, given.exposures, world, 130, record_every=7)
     values = course.serum * np.exp(rng.normal(0, _SERUM_CV, course.serum.shape))
     nadir = values.min(axis=0)

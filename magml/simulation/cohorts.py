@@ -1,19 +1,27 @@
-"""The people of published experiments, drawn as far as their publications describe them."""
+"""The people of published experiments, drawn as far as their publications describe them.
+
+All come from the one population of the simulator; a cohort is who of it fits.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from magml.simulation.parameters import Parameters
-from magml.simulation.people import AGENTS, Exposures, Floats, People
-from magml.simulation.physiology import individuals
+from magml.simulation.patients import as_people
+from magml.simulation.people import AGENTS, Exposures, People
+from magml.simulation.population import Population, draw_population
+from magml.simulation.treatment import plan_treatment
 
-Kind = Literal["healthy", "high_risk", "outpatients"]
-_MMOL = 1 / 24.305
+_LONG = 10_000
+_DIURETICS = ("thiazide", "loop", "k_sparing")
+#: Diseases of the survey that nobody counts as healthy with.
+_HARMLESS = ("smoker", "gout", "known_diabetes")
 
 
 @dataclass(frozen=True)
@@ -22,85 +30,79 @@ class Cohort:
 
     Attributes
     ----------
+    population
+        Who they are.
     people, exposures
-        Who, and their courses; long-term ones began before day 0.
-    drinks
-        Heavy drinking by Fan's definition, bool [n].
-    taking
-        By agent, who takes it, bool [n].
+        As the physiology takes them; what is taken on day 0 was always taken and goes on.
     """
 
+    population: Population
     people: People
     exposures: Exposures
-    drinks: NDArray[np.bool_]
-    taking: dict[str, NDArray[np.bool_]]
+
+    def taking(self, agent: str) -> NDArray[np.bool_]:
+        """Return who takes an agent."""
+        mine = self.exposures.agent == AGENTS.index(agent)
+        return np.isin(np.arange(self.people.n), self.exposures.person[mine])
 
     def mds(self) -> NDArray[np.int64]:
         """Return the magnesium depletion score of each (Fan 2021)."""
         from magml.models import magnesium_depletion_score
 
-        diuretic = self.taking["thiazide"] | self.taking["loop"] | self.taking["k_sparing"]
         score = magnesium_depletion_score(
-            diuretic=diuretic,
-            ppi=self.taking["ppi"],
-            egfr=self.people.gfr,
-            drinks_per_day=np.where(self.drinks, 3.0, 0.5),
-            female=self.people.female,
+            diuretic=np.any([self.taking(name) for name in _DIURETICS], axis=0),
+            ppi=self.taking("ppi"),
+            egfr=self.population.egfr,
+            drinks_per_day=self.population.drinks,
+            female=self.population.female,
         )
         return np.asarray(score, dtype=np.int64)
 
 
 def healthy_adults(rng: np.random.Generator, parameters: Parameters, n: int) -> Cohort:
-    """Return healthy adults of 18 to 66 years (Gullestad 1994)."""
-    age = rng.uniform(18, 66, n)
-    return _cohort(rng, parameters, age, rng.random(n) < 0.5, {}, {}, np.zeros(n, bool))
+    """Return healthy adults of 18 to 66 years without drugs (Gullestad 1994)."""
+
+    def fit(people: Population) -> NDArray[np.bool_]:
+        ill = [has for name, has in people.diseases.items() if name not in _HARMLESS]
+        using = list(people.users.values())
+        healthy = ~np.any([*ill, *using], axis=0) & (people.egfr >= 60)
+        return np.asarray(healthy & (people.age <= 66) & (people.bmi < 35))
+
+    return _cohort(rng, parameters, _drawn(rng, n, fit), drugs=False)
 
 
 def high_risk_adults(rng: np.random.Generator, parameters: Parameters, n: int) -> Cohort:
     """Return adults at high risk of deficiency, 62 (SD 8) years, 51% men (Fan 2021).
 
-    How many took or had what is not in the abstract; the shares are near those of US adults of
-    that age, with fewer of the diseases for which trials turn people away. Heavy drinking by the
-    score's definition is commoner than an alcohol use disorder, which alone has an effect.
+    How many took or had what is not in the abstract. They are people of that age and sex of the
+    population, without the diseases for which trials turn people away; what makes their risk high
+    is taken to be a low intake: the two thirds that eat least.
     """
-    age = np.clip(rng.normal(62, 8, n), 40, 85)
-    conditions = {
-        "diabetes": rng.random(n) < 0.12,
-        "alcohol_use": rng.random(n) < 0.03,
-        "chronic_diarrhoea": rng.random(n) < 0.01,
-    }
-    drinks = conditions["alcohol_use"] | (rng.random(n) < 0.10)
-    taking = {
-        "ppi": rng.random(n) < 0.22,
-        "thiazide": rng.random(n) < 0.20,
-        "loop": rng.random(n) < 0.05,
-        "k_sparing": rng.random(n) < 0.03,
-    }
-    return _cohort(rng, parameters, age, rng.random(n) < 0.49, conditions, taking,
-                   drinks, intake=0.9)  # fmt: skip
+
+    def fit(people: Population) -> NDArray[np.bool_]:
+        sick = np.any([people.diseases[name] for name in _EXCLUDED], axis=0)
+        inside = (people.age >= 40) & (people.age <= 85) & (people.egfr >= 45) & ~sick
+        inside &= people.intake < np.quantile(people.intake, 2 / 3)
+        # As many of each age and sex as there were, by their share in the population.
+        share, edges = np.histogram(people.age[inside], bins=np.arange(40, 90, 5), density=True)
+        there = share[np.clip(np.digitize(people.age, edges) - 1, 0, len(share) - 1)]
+        wanted = norm.pdf(people.age, 62, 8) / np.maximum(there, 1e-6)
+        wanted *= np.where(people.female, 0.49, 0.51)
+        top = np.quantile(wanted[inside], 0.99)
+        return np.asarray(inside & (rng.random(people.n) * top < wanted))
+
+    return _cohort(rng, parameters, _drawn(rng, n, fit))
+
+
+_EXCLUDED = (
+    "heart_failure", "liver_disease", "ibd", "celiac", "bariatric", "pancreatic_insufficiency",
+    "malnutrition", "transplant", "gitelman_like", "chronic_diarrhoea",
+)  # fmt: skip
 
 
 def outpatients(rng: np.random.Generator, parameters: Parameters, n: int) -> Cohort:
-    """Return adults as a population survey finds them; shares near those of NHANES 2003-2018."""
-    age = np.clip(20 + rng.gamma(3.2, 8.6, n), 20, 85)
-    older = (age - 20) / 65
-    conditions = {
-        "diabetes": rng.random(n) < 0.02 + 0.20 * older,
-        "alcohol_use": rng.random(n) < 0.05,
-        "chronic_diarrhoea": rng.random(n) < 0.02,
-        "celiac": rng.random(n) < 0.007,
-        "ibd": rng.random(n) < 0.007,
-        "bariatric": rng.random(n) < 0.005,
-    }
-    taking = {
-        "ppi": rng.random(n) < 0.02 + 0.17 * older,
-        "thiazide": rng.random(n) < 0.01 + 0.19 * older,
-        "loop": rng.random(n) < 0.08 * older**2,
-        "k_sparing": rng.random(n) < 0.05 * older,
-    }
-    drinks = conditions["alcohol_use"] | (rng.random(n) < 0.10)
-    female = rng.random(n) < 0.52
-    return _cohort(rng, parameters, age, female, conditions, taking, drinks)
+    """Return adults of 20 years and older as a population survey finds them."""
+    return _cohort(rng, parameters, _drawn(rng, n, lambda people: people.age >= 20))
 
 
 def with_agent(cohort: Cohort, agent: str, start: int, stop: int, dose: float = 1.0) -> Exposures:
@@ -116,44 +118,56 @@ def with_agent(cohort: Cohort, agent: str, start: int, stop: int, dose: float = 
     )
 
 
-def _cohort(
-    rng: np.random.Generator,
-    parameters: Parameters,
-    age: Floats,
-    female: NDArray[np.bool_],
-    conditions: dict[str, NDArray[np.bool_]],
-    taking: dict[str, NDArray[np.bool_]],
-    drinks: NDArray[np.bool_],
-    intake: float = 1.0,
-) -> Cohort:
-    """Return a cohort of these ages; size, kidney and intake follow age and sex.
+def _drawn(rng: np.random.Generator, n: int, fit: object) -> Population:
+    """Return n people of the community who fit, drawn until there are enough."""
+    parts: list[Population] = []
+    while sum(part.n for part in parts) < n:
+        people = draw_population(4 * n, rng)
+        parts.append(people.take(np.flatnonzero(fit(people))))  # type: ignore[operator]
+    return _together(parts).take(np.arange(n))
 
-    Filtration falls by 0.75 mL/min a year past 20 (unverified); intake is 338 and 256 mg/day in US
-    men and women (J Acad Nutr Diet 2024, NHANES 2003-2018).
-    """
-    n = len(age)
-    height = np.where(female, 162.0, 176.0) + rng.normal(0, 7, n)
-    weight = np.clip(np.where(female, 75.0, 88.0) * np.exp(rng.normal(0, 0.20, n)), 40, 180)
-    gfr = np.clip(117 - 0.75 * np.maximum(age - 20, 0) + rng.normal(0, 15, n), 12, 145)
-    usual = np.where(female, 256.0, 338.0) * _MMOL * intake * np.exp(rng.normal(-0.05, 0.32, n))
-    people = individuals(
-        rng, parameters, age=age, female=female, weight=weight, height=height, gfr=gfr,
-        intake=usual, conditions=conditions,
-    )  # fmt: skip
-    codes = [(np.flatnonzero(who), AGENTS.index(name)) for name, who in taking.items()]
-    person = np.concatenate([who for who, _ in codes]) if codes else np.zeros(0, np.int64)
-    agent = np.concatenate([np.full(len(who), code) for who, code in codes] or [person])
-    order = np.lexsort((agent, person))
+
+def _together(parts: list[Population]) -> Population:
+    """Return several populations as one."""
+    columns: dict[str, Any] = {}
+    for name in Population.__dataclass_fields__:
+        values = [getattr(part, name) for part in parts]
+        columns[name] = (
+            {key: np.concatenate([value[key] for value in values]) for key in values[0]}
+            if isinstance(values[0], dict)
+            else np.concatenate(values)
+        )
+    return Population(**columns)
+
+
+def _cohort(
+    rng: np.random.Generator, parameters: Parameters, population: Population, drugs: bool = True
+) -> Cohort:
+    """Return people in what they have and take on day 0, for ever."""
+    people = as_people(rng, parameters, population)
+    begun = {name: has & (population.onset[name] <= 0) for name, has in people.conditions.items()}
+    people = _with_conditions(people, begun)
+    if not drugs:
+        return Cohort(population, people, Exposures.of([]))
+    given = plan_treatment(population, rng).exposures()
+    lasting = np.isin(given.agent, [AGENTS.index(name) for name in _LASTING])
+    now = np.flatnonzero((given.start <= 0) & (given.stop > 0) & lasting)
+    forever = np.full(len(now), _LONG)
     return Cohort(
+        population,
         people,
-        Exposures(
-            person[order].astype(np.int64),
-            agent[order].astype(np.int64),
-            np.full(len(person), -10_000, dtype=np.int64),
-            np.full(len(person), 10_000, dtype=np.int64),
-            np.ones(len(person)),
-        ),
-        drinks,
-        {name: taking.get(name, np.zeros(n, bool)) for name in ("ppi", "thiazide", "loop",
-                                                                 "k_sparing")},
-    )  # fmt: skip
+        Exposures(given.person[now], given.agent[now], -forever, forever, given.dose[now]),
+    )
+
+
+#: What is taken for long; short courses and cycles are not the state of a person.
+_LASTING = (
+    "ppi", "h2_blocker", "thiazide", "loop", "k_sparing", "sglt2", "calcineurin", "digoxin",
+    "insulin", "beta_agonist", "metformin", "supplement",
+)  # fmt: skip
+
+
+def _with_conditions(people: People, conditions: dict[str, NDArray[np.bool_]]) -> People:
+    from dataclasses import replace
+
+    return replace(people, conditions=conditions)

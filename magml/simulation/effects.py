@@ -15,7 +15,7 @@ from magml.simulation.people import AGENTS, CONDITIONS, IN_MMOL, Exposures, Floa
 CAUSES: tuple[str, ...] = (*CONDITIONS, *AGENTS)
 _PLACE = {name: place for place, name in enumerate(CAUSES)}
 #: Agents that are taken up or taken in as such, not by way of an effect.
-DIRECT = (*IN_MMOL, "diet")
+DIRECT = (*IN_MMOL, "diet", "fasting")
 #: Each dose of these is a cycle: its effect stays and wears off, and cycles add up.
 _CYCLES = ("cisplatin", "carboplatin")
 
@@ -57,18 +57,30 @@ class Levels:
         order = np.argsort(ends[0], kind="stable")
         self._when, self._row, self._who, self._change = (part[order] for part in ends)
         self._next = 0
-        self._present = sorted(
-            {int(row) for row in rows}
-            | {_PLACE[name] for name, has in people.conditions.items() if has.any()}
-        )
+        self._later: dict[int, list[tuple[int, NDArray[np.int64], Floats]]] = {}
+        self._present = {int(row) for row in rows} | {
+            _PLACE[name] for name, has in people.conditions.items() if has.any()
+        }
         self.move(first_day)
         # Whoever takes something on the first day has always taken it, cycles excepted.
-        for row in self._present:
+        for row in sorted(self._present):
             if CAUSES[row] not in _CYCLES:
                 self.values[row] = self.dose[row]
 
+    def add(self, given: Exposures) -> None:
+        """Add courses that were decided on while time passes; they begin tomorrow or later."""
+        rows = given.agent + len(CONDITIONS)
+        self._present |= {int(row) for row in rows}
+        for moments, sign in ((given.start, 1.0), (given.stop, -1.0)):
+            for row, day in {(int(r), int(d)) for r, d in zip(rows, moments, strict=True)}:
+                mine = (rows == row) & (moments == day)
+                change = (row, given.person[mine], sign * given.dose[mine])
+                self._later.setdefault(day, []).append(change)
+
     def move(self, day: int) -> None:
         """Begin a day: courses that start or stop by it."""
+        for row, who, change in self._later.pop(day, []):
+            np.add.at(self.dose[row], who, change)
         upto = int(np.searchsorted(self._when, day, side="right"))
         part = slice(self._next, upto)
         np.add.at(self.dose, (self._row[part], self._who[part]), self._change[part])
@@ -80,7 +92,7 @@ class Levels:
 
     def come(self, days: float) -> None:
         """Let effects come and go for a step."""
-        for row in self._present:
+        for row in sorted(self._present):
             name = CAUSES[row]
             time = self._parameters.values.get(f"{name}.days", 0.0)
             if name in _CYCLES:

@@ -9,13 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from magml.definitions.read import find, read_yaml
 from magml.errors import DefinitionError, InputError, nearest
-from magml.files import canonical_json, sha256_bytes
+from magml.simulation.tables import simulation_table, table_hash
 
 Split = Literal["development", "training", "test"]
 SPLITS: tuple[Split, ...] = ("development", "training", "test")
-_GROUPS = ("body", "gut", "kidney")
+_GROUPS = ("body", "gut", "kidney", "signals", "institution")
 #: What an agent or a condition may act on, and the value that means nothing happens.
 TARGETS: dict[str, float] = {"absorption": 1.0, "threshold": 1.0, "soft": 1.0, "gut_loss": 0.0}
 _KEYS = {"value", "low", "high", "scale", "unit", "meaning", "source", "fitted"}
@@ -123,11 +122,6 @@ def draw_world(number: int, split: Split) -> Parameters:
     return Parameters({**values, **_fixed(table)}, hashed, f"{split} {number}")
 
 
-def table_hash() -> str:
-    """Return the hash of the whole table, ranges and sources included."""
-    return sha256_bytes(canonical_json(_table()).encode())
-
-
 def table_rows() -> list[dict[str, Any]]:
     """Return the table as rows for a page: name, value, range, unit, meaning, source."""
     table = _table()
@@ -148,20 +142,19 @@ def table_rows() -> list[dict[str, Any]]:
 
 
 def _table() -> dict[str, Any]:
-    path = find("simulation", "parameters")
-    table = read_yaml(path)
+    table = simulation_table("parameters")
     if not isinstance(table, dict) or set(table) != {*_GROUPS, "effects"}:
         raise DefinitionError(
-            f"{path.name}: other parts than {', '.join(_GROUPS)} and effects", "these four"
+            f"parameters.yaml: other parts than {', '.join(_GROUPS)} and effects", "these six"
         )
     for name, entry in _entries(table):
         if not isinstance(entry, dict) or not set(entry) <= _KEYS or "value" not in entry:
-            raise DefinitionError(f"{path.name}: {name} does not read", "value, low, high, ...")
+            raise DefinitionError(f"parameters.yaml: {name} does not read", "value, low, high, ...")
         low, high = entry.get("low"), entry.get("high")
         outside = low is not None and high is not None and not low <= entry["value"] <= high
         if (low is None) != (high is None) or outside:
             raise DefinitionError(
-                f"{path.name}: {name} is {entry['value']} in {low} to {high}",
+                f"parameters.yaml: {name} is {entry['value']} in {low} to {high}",
                 "a value inside its range",
                 "correct the value or the range",
             )

@@ -1,34 +1,19 @@
-"""Patients of a simulated institution: who they are, what they have and take, from when to when."""
+"""Patients of a simulated institution: the population, its care, its bodies."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from magml.simulation.encounters import Encounters, courses_of_stays, joined, plan_encounters
 from magml.simulation.parameters import Parameters
-from magml.simulation.people import AGENTS, Exposures, Floats, People
+from magml.simulation.people import CONDITIONS, Floats, People
 from magml.simulation.physiology import individuals
-
-#: Share of young and of old patients that ever get an agent; those of an institution, so more
-#: than in a survey. Set by judgement, not by data.
-_AGENTS: dict[str, tuple[float, float]] = {
-    "ppi": (0.08, 0.38), "h2_blocker": (0.03, 0.08), "thiazide": (0.03, 0.28),
-    "loop": (0.01, 0.22), "k_sparing": (0.01, 0.10), "sglt2": (0.01, 0.05),
-    "metformin": (0.02, 0.12), "insulin": (0.02, 0.08), "digoxin": (0.002, 0.03),
-    "beta_agonist": (0.05, 0.08), "laxative": (0.02, 0.10), "calcineurin": (0.01, 0.01),
-    "cisplatin": (0.005, 0.01), "anti_egfr": (0.002, 0.006), "supplement": (0.03, 0.08),
-}  # fmt: skip
-_CONDITIONS: dict[str, tuple[float, float]] = {
-    "diabetes": (0.05, 0.30), "alcohol_use": (0.09, 0.06), "chronic_diarrhoea": (0.03, 0.05),
-    "celiac": (0.01, 0.01), "ibd": (0.02, 0.02), "bariatric": (0.015, 0.01),
-    "pancreatic_insufficiency": (0.005, 0.015), "malnutrition": (0.01, 0.04),
-    "hyperparathyroidism": (0.005, 0.015),
-}  # fmt: skip
-#: Drugs that follow a diagnosis.
-_OF_DIABETES = ("metformin", "insulin", "sglt2")
-_CYCLES, _WEEKS = 5, 21
+from magml.simulation.population import Population, Setting, draw_population
+from magml.simulation.tables import simulation_table
+from magml.simulation.treatment import Courses, plan_treatment
 
 
 @dataclass(frozen=True)
@@ -37,97 +22,73 @@ class Patients:
 
     Attributes
     ----------
-    people, exposures
-        As the physiology takes them.
-    onset
-        By condition, the day it began, [n].
-    drinks
-        Drinks a day, [n].
+    population
+        Who they are and what they have.
+    courses
+        What they are given, take, and go through.
+    encounters
+        When they come.
+    people
+        The same people as the physiology takes them.
     site
-        Index of the site, int [n].
+        Index into the sites of ``care.yaml``, [n].
     """
 
+    population: Population
+    courses: Courses
+    encounters: Encounters
     people: People
-    exposures: Exposures
-    onset: dict[str, Floats]
-    drinks: Floats
     site: NDArray[np.int64]
+
+    @property
+    def onset(self) -> dict[str, Floats]:
+        """By condition of the physiology, the day it began, [n]."""
+        return {name: self.population.onset[name] for name in self.people.conditions}
 
 
 def draw_patients(
-    rng: np.random.Generator, parameters: Parameters, n: int, days: int, sites: int = 4
+    rng: np.random.Generator,
+    parameters: Parameters,
+    n: int,
+    days: int,
+    setting: Setting = "hospital",
 ) -> Patients:
     """Return adult patients of an institution, seen over `days` days.
 
     Parameters
     ----------
     rng
-        Generator.
+        Generator; each step has a stream of its own, so that one changes no other.
     parameters
         Parameters of the world.
-    n, days, sites
-        Patients, days of records, and sites.
+    n, days
+        Patients, and days of records.
+    setting
+        As in `draw_population`.
     """
-    age = np.clip(18 + rng.gamma(4.2, 9.5, n), 18, 95)
-    older = np.clip((age - 20) / 65, 0, 1)
-    female = rng.random(n) < 0.53
-    height = np.where(female, 162.0, 176.0) + rng.normal(0, 7, n)
-    weight = np.clip(np.where(female, 75.0, 88.0) * np.exp(rng.normal(0, 0.22, n)), 38, 200)
-    gfr = np.clip(115 - 0.78 * np.maximum(age - 20, 0) + rng.normal(0, 16, n), 10, 150)
-    intake = np.where(female, 256.0, 338.0) / 24.305 * np.exp(rng.normal(-0.08, 0.36, n))
-    conditions = {
-        name: rng.random(n) < young + (old - young) * older
-        for name, (young, old) in _CONDITIONS.items()
-    }
-    onset = {name: rng.uniform(-3000, 0.8 * days, n) for name in conditions}
+    streams = rng.spawn(6)
+    population = draw_population(n, streams[0], setting)
+    courses = plan_treatment(population, streams[1])
+    encounters = plan_encounters(population, streams[2], days)
+    courses = joined(courses, courses_of_stays(population, encounters, streams[3]))
+    shares = np.array([site["share"] for site in simulation_table("care")["sites"].values()])
+    site = streams[4].choice(len(shares), n, p=shares / shares.sum())
+    people = as_people(streams[5], parameters, population)
+    return Patients(population, courses, encounters, people, site.astype(np.int64))
+
+
+def as_people(rng: np.random.Generator, parameters: Parameters, population: Population) -> People:
+    """Return a population as the physiology takes it, with what varies between people."""
+    spread = simulation_table("care")["genes"]["spread"]
     people = individuals(
-        rng, parameters, age=age, female=female, weight=weight, height=height, gfr=gfr,
-        intake=intake, conditions=conditions,
-    )  # fmt: skip
-    rows: list[tuple[NDArray[np.int64], ...]] = []
-    doses: list[Floats] = []
-    for name, (young, old) in _AGENTS.items():
-        share = young + (old - young) * older
-        if name in _OF_DIABETES:
-            share = np.where(conditions["diabetes"], np.minimum(6 * share, 0.7), 0.0)
-        for who, start, stop in _courses(rng, name, np.flatnonzero(rng.random(n) < share), days):
-            rows.append((who, np.full(len(who), AGENTS.index(name)), start, stop))
-            low, high = (4.0, 12.0) if name == "supplement" else (0.6, 1.5)
-            doses.append(
-                np.ones(len(who)) if name in ("cisplatin",) else rng.uniform(low, high, len(who))
-            )
-    person, agent, start, stop = (np.concatenate(part) for part in zip(*rows, strict=True))
-    order = np.lexsort((start, agent, person))
-    drinks = np.where(conditions["alcohol_use"], rng.gamma(4, 1.2, n), rng.gamma(0.6, 0.8, n))
-    return Patients(
-        people,
-        Exposures(
-            person=person[order],
-            agent=agent[order],
-            start=start[order],
-            stop=stop[order],
-            dose=np.concatenate(doses)[order],
-        ),
-        onset,
-        drinks,
-        rng.integers(0, sites, n),
+        rng,
+        parameters,
+        age=population.age,
+        female=population.female,
+        weight=population.weight,
+        height=population.height,
+        gfr=population.gfr,
+        intake=population.intake,
+        conditions={name: population.diseases[name] for name in CONDITIONS},
     )
-
-
-def _courses(
-    rng: np.random.Generator, name: str, who: NDArray[np.int64], days: int
-) -> list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
-    """Return courses of an agent in those who ever get it: cycles, or starts with stops."""
-    if name == "cisplatin":
-        first = rng.integers(-90, days, len(who))
-        return [
-            (who, first + _WEEKS * cycle, first + _WEEKS * cycle + 1) for cycle in range(_CYCLES)
-        ]
-    start = rng.integers(-1200, days, len(who))
-    length = np.maximum(rng.exponential(900.0, len(who)), 10).astype(np.int64)
-    stop = start + length
-    # A third of those who stop begin again some months later.
-    again = rng.random(len(who)) < 0.33
-    gap = rng.integers(20, 200, len(who))
-    second = (who[again], (stop + gap)[again], (stop + gap + length)[again])
-    return [(who, start, stop), second]
+    return replace(people, genes=np.exp(rng.normal(0, spread, population.n)))

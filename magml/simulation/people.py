@@ -69,7 +69,8 @@ CONDITIONS = (
 
 #: What people are given, from ``start`` to ``stop``. Doses count in usual doses (1.0: one defined
 #: daily dose; for cisplatin and carboplatin one cycle, given on its day), except those of
-#: :data:`IN_MMOL`, in mmol of magnesium a day, and ``diet``: intake as a multiple of the usual.
+#: :data:`IN_MMOL`, in mmol of magnesium a day, ``diet``: intake as a multiple of the usual, and
+#: ``fasting``: the share of the diet that is not eaten.
 AGENTS = (
     "ppi",
     "h2_blocker",
@@ -93,6 +94,7 @@ AGENTS = (
     "critical_illness",
     "refeeding",
     "diet",
+    "fasting",
     "supplement",
     "infusion",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ _SPREADS = {
     "pool": "pool_cv", "affinity": "affinity_cv",
 }  # fmt: skip
 _SETTLING = 60
+#: Day, serum and missing share of soft tissue's magnesium to what is given from the next day on.
+Attend = Callable[[int, Floats, Floats], Exposures | None]
 
 
 def individuals(
@@ -87,6 +89,7 @@ def simulate_physiology(
     first_day: int = 0,
     record_every: int = 1,
     snapshots: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
+    attend: Attend | None = None,
 ) -> Trajectory:
     """Simulate people from `first_day` to `days`.
 
@@ -104,6 +107,10 @@ def simulate_physiology(
         Days between recorded ones, from day 0.
     snapshots
         Persons and days of which the whole state is kept.
+    attend
+        Called at the end of each day from 0 with the day, serum (mmol/L) and the share of soft
+        tissue's mobilisable magnesium that is missing; returns what is given from tomorrow on, or
+        None. So a low value can be treated, and the treatment acts.
 
     Returns
     -------
@@ -139,6 +146,11 @@ def simulate_physiology(
                 kept[name].append(
                     np.asarray(value, dtype=np.int64 if name == "days" else np.float32)
                 )
+        if attend is not None and day >= 0:
+            full = made.soft_room * parameters["fullness"]
+            given = attend(day, c, np.clip(1 - now.soft / full, 0, 1))
+            if given is not None:
+                levels.add(given)
         last = day == days - 1
         stop = int(np.searchsorted(when[order], day, side="right"))
         if last or stop > cursor:
@@ -245,8 +257,8 @@ def causes(states: State, people: People, parameters: Parameters) -> dict[str, F
         other = urine(states.serum, made, parameters, less.threshold, states.conservation)[0]
         found[name] = (gained - income) + (losses - lost) + (excreted - other)
     need = recommended_intake(mine.age, mine.female).ear / 24.305
-    diet = states.levels[CAUSES.index("diet")]
-    eaten = mine.intake * np.where(diet > 0, diet, 1.0)
+    diet, fasting = (states.levels[CAUSES.index(name)] for name in ("diet", "fasting"))
+    eaten = _eaten(mine, diet, fasting)
     found["intake"] = absorbed(np.maximum(need, eaten), mine, parameters, 1.0) - absorbed(
         eaten, mine, parameters, 1.0
     )
@@ -258,10 +270,16 @@ def _income(
 ) -> tuple[Floats, Floats]:
     """Return what is absorbed and infused, and what gut and skin lose, mmol/day."""
     at = {name: levels[CAUSES.index(name)] for name in DIRECT}
-    eaten = people.intake * np.where(at["diet"] > 0, at["diet"], 1.0) + at["supplement"]
+    eaten = _eaten(people, at["diet"], at["fasting"]) + at["supplement"]
     taken_up = absorbed(eaten, people, parameters, effect.absorption)
     losses = parameters["secretion"] + parameters["sweat"] + effect.gut_loss
     return taken_up + at["infusion"], losses
+
+
+def _eaten(people: People, diet: Floats, fasting: Floats) -> Floats:
+    """Return magnesium of food, mmol/day."""
+    eaten = people.intake * np.where(diet > 0, diet, 1.0)
+    return np.asarray(eaten * (1 - np.clip(fasting, 0, 1)))
 
 
 def _day(people: People, parameters: Parameters, levels: Levels) -> tuple[Floats, Floats, Any]:

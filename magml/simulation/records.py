@@ -1,48 +1,26 @@
-"""What an institution records of simulated patients: late, incomplete, noisy and selective."""
+"""What an institution records of simulated patients, as the event contract has it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from magml.simulation.charting import Chart
+from magml.simulation.encounters import KINDS
+from magml.simulation.laboratory import Laboratory
 from magml.simulation.patients import Patients
-from magml.simulation.people import AGENTS, Floats, Trajectory
+from magml.simulation.people import Floats
+from magml.simulation.population import MG_PER_MMOL
+from magml.simulation.tables import simulation_table
 
+Ints = NDArray[np.int64]
 DAY_ZERO = np.datetime64("2023-01-01T00:00:00", "us")
-_DAY = np.timedelta64(86_400_000_000, "us")
-#: Code of an agent in records, and the share of courses that are on the list.
-_DRUGS: dict[str, tuple[str, float]] = {
-    "ppi": ("ATC//A02BC01", 0.80), "h2_blocker": ("ATC//A02BA03", 0.70),
-    "thiazide": ("ATC//C03AA03", 0.95), "loop": ("ATC//C03CA01", 0.95),
-    "k_sparing": ("ATC//C03DA01", 0.95), "sglt2": ("ATC//A10BK03", 0.95),
-    "metformin": ("ATC//A10BA02", 0.95), "insulin": ("ATC//A10AB01", 0.95),
-    "digoxin": ("ATC//C01AA05", 0.95), "beta_agonist": ("ATC//R03AC02", 0.80),
-    "laxative": ("ATC//A06AB06", 0.50), "calcineurin": ("ATC//L04AD02", 0.98),
-    "cisplatin": ("ATC//L01XA01", 0.98), "anti_egfr": ("ATC//L01FE01", 0.98),
-    "supplement": ("ATC//A12CC02", 0.40),
-}  # fmt: skip
-_DIAGNOSES: dict[str, tuple[str, float]] = {
-    "diabetes": ("ICD10CM//E11.9", 0.90), "alcohol_use": ("ICD10CM//F10.20", 0.50),
-    "chronic_diarrhoea": ("ICD10CM//K52.9", 0.60), "celiac": ("ICD10CM//K90.0", 0.80),
-    "ibd": ("ICD10CM//K50.90", 0.90), "bariatric": ("ICD10CM//Z98.84", 0.85),
-    "pancreatic_insufficiency": ("ICD10CM//K86.1", 0.70), "malnutrition": ("ICD10CM//E46", 0.50),
-    "hyperparathyroidism": ("ICD10CM//E21.0", 0.80),
-}  # fmt: skip
-#: Units of serum magnesium by site: mmol/L, mg/dL and mEq/L, with the factor from mmol/L.
-_UNITS = (("mmol/L", 1.0), ("mg/dL", 2.4305), ("mg/dL", 2.4305), ("mEq/L", 2.0))
 _COLUMNS = (
-    "subject_id",
-    "time",
-    "known_time",
-    "end_time",
-    "code",
-    "numeric_value",
-    "unit",
+    "subject_id", "time", "known_time", "end_time", "code", "numeric_value", "unit", "visit_id",
     "source",
-)
+)  # fmt: skip
 
 
 class Records:
@@ -51,7 +29,7 @@ class Records:
     def __init__(self) -> None:
         self._parts: list[dict[str, Any]] = []
 
-    def add(self, subject: NDArray[np.int64], code: Any, **columns: Any) -> None:
+    def add(self, subject: Ints, code: Any, **columns: Any) -> None:
         """Add one row a subject; a scalar stands for all."""
         n = len(subject)
         filled = {name: columns.get(name) for name in _COLUMNS} | {"code": code}
@@ -62,215 +40,225 @@ class Records:
         self._parts.append(part)
 
     def table(self) -> Any:
-        """Return the rows as an Arrow table, by subject and time."""
+        """Return the rows as an Arrow table, by subject, time and code."""
         import pyarrow as pa
 
-        moment = pa.timestamp("us")
-        types = dict(zip(_COLUMNS, (pa.int64(), moment, moment, moment, pa.string(), pa.float64(),
-                                    pa.string(), pa.string()), strict=True))  # fmt: skip
+        moment, text = pa.timestamp("us"), pa.string()
+        types = dict(zip(
+            _COLUMNS, (pa.int64(), moment, moment, moment, text, pa.float64(), text, text, text),
+            strict=True,
+        ))  # fmt: skip
         columns = {}
         for name, type_ in types.items():
             chunks = [pa.array(part[name], type_, from_pandas=True) for part in self._parts]
             columns[name] = pa.chunked_array(chunks)
-        keys = [("subject_id", "ascending"), ("time", "ascending"), ("code", "ascending")]
+        keys = [(name, "ascending") for name in ("subject_id", "time", "code", "source")]
         return pa.table(columns).sort_by(keys)
 
 
 def moments(day: NDArray[Any]) -> NDArray[np.datetime64]:
-    """Return moments of days since the first, fractions kept to the second."""
-    seconds = np.round(np.asarray(day, dtype=np.float64) * 86_400).astype("timedelta64[s]")
-    return np.asarray(DAY_ZERO + seconds.astype("timedelta64[us]"))
+    """Return moments of days since the first, to the second; nan becomes not-a-time."""
+    day = np.asarray(day, dtype=np.float64)
+    seconds = np.round(np.nan_to_num(day) * 86_400).astype("timedelta64[s]")
+    found = DAY_ZERO + seconds.astype("timedelta64[us]")
+    return np.where(np.isnan(day), np.datetime64("NaT", "us"), found)
 
 
 def write_records(
     rng: np.random.Generator,
     patients: Patients,
-    course: Trajectory,
+    laboratory: Laboratory,
+    drugs: Chart,
+    diagnoses: Chart,
     days: int,
-    *,
-    unrecorded: float = 0.0,
-) -> tuple[Any, NDArray[np.bool_]]:
-    """Return events of patients as an Arrow table, and whose magnesium was ever measured.
+) -> Any:
+    """Return events of patients as an Arrow table.
 
     Parameters
     ----------
     rng
         Generator.
-    patients, course
-        Who, and their true courses (every day recorded).
+    patients, laboratory
+        Who, and the values of their samples, after time has passed.
+    drugs, diagnoses
+        What stands in the record of them.
     days
         Days of records.
-    unrecorded
-        How strongly the stores themselves, which nobody records, make clinicians measure
-        magnesium (change of log-odds per mmol/L that serum lies below 0.85); 0: testing depends
-        only on what is recorded.
     """
-    out, people = Records(), patients.people
-    n = people.n
-    subject = np.arange(1, n + 1)
-    birth = moments(-people.age * 365.25)
-    out.add(subject, "MEDS_BIRTH", time=birth)
-    out.add(subject, np.where(people.female, "GENDER//F", "GENDER//M").astype(object))
-    out.add(subject, np.array([f"SITE//{'ABCDEFGH'[s]}" for s in patients.site], dtype=object))
-    listed = _drugs(rng, out, patients, days)
-    coded = _diagnoses(rng, out, patients, days)
-    seen = rng.random(n) < 0.6
-    day = rng.uniform(0, days, n)
-    for code, value, unit in (
-        ("LOINC//29463-7", people.weight, "kg"), ("LOINC//8302-2", people.height, "cm"),
-    ):  # fmt: skip
-        out.add(subject[seen], code, time=moments(day[seen]), numeric_value=value[seen], unit=unit)
-    asked = rng.random(n) < 0.3  # a diet history, one recalled day
-    day = rng.uniform(0, days, n)
-    recalled = people.intake * 24.305 * np.exp(rng.normal(-0.08, 0.4, n))
-    out.add(
-        subject[asked], "DIET//magnesium", time=moments(day[asked]),
-        known_time=moments(day[asked] + 0.5), numeric_value=recalled[asked].round(), unit="mg/d",
-    )  # fmt: skip
-    drink = rng.random(n) < 0.4
-    out.add(
-        subject[drink], "DIET//alcohol_usual", time=moments(day[drink]),
-        known_time=moments(day[drink] + 0.5), unit="drinks/d",
-        numeric_value=(patients.drinks * np.exp(rng.normal(-0.3, 0.3, n)))[drink].round(1),
-    )  # fmt: skip
-    tested = _visits(rng, out, patients, course, days, listed, coded, unrecorded)
-    return out.table(), tested
+    out = Records()
+    _persons(out, patients)
+    _visits(out, patients, days)
+    _charts(out, drugs, diagnoses, laboratory, days)
+    _low_magnesium(rng, out, patients, laboratory)
+    _histories(rng, out, patients, days)
+    _results(rng, out, patients, laboratory)
+    return out.table()
 
 
-def _drugs(
-    rng: np.random.Generator, out: Records, patients: Patients, days: int
-) -> Mapping[str, NDArray[np.bool_]]:
-    """Write courses that are listed; return who has which on the list."""
-    given = patients.exposures
-    listed = {name: np.zeros(patients.people.n, bool) for name in _DRUGS}
-    for name, (code, share) in _DRUGS.items():
-        rows = np.flatnonzero((given.agent == AGENTS.index(name)) & (given.start < days))
-        rows = rows[rng.random(len(rows)) < share]
-        start, stop = given.start[rows].astype(float), given.stop[rows].astype(float)
-        hour = rng.uniform(0.3, 0.7, len(rows))
+def _source(table: str, rows: NDArray[Any]) -> NDArray[np.object_]:
+    return np.array([f"{table}:{row}" for row in rows], dtype=object)
+
+
+def _visit(rows: NDArray[Any]) -> NDArray[np.object_]:
+    """Return the identifiers of encounters; none for -1."""
+    return np.array([str(row + 1) if row >= 0 else None for row in rows], dtype=object)
+
+
+def _persons(out: Records, patients: Patients) -> None:
+    people = patients.population
+    subject = np.arange(1, people.n + 1)
+    person = _source("person", subject)
+    born = np.floor(-people.age * 365.25)
+    out.add(subject, "MEDS_BIRTH", time=moments(born), source=person)
+    sex = np.where(people.female, "GENDER//F", "GENDER//M").astype(object)
+    out.add(subject, sex, source=person)
+    sites = np.array([f"SITE//{name}" for name in simulation_table("care")["sites"]], dtype=object)
+    out.add(subject, sites[patients.site], source=person)
+    races = np.array(
+        [f"RACE//{name}" for name in simulation_table("population")["race"]], dtype=object
+    )
+    out.add(subject, races[people.race], source=person)
+
+
+def _visits(out: Records, patients: Patients, days: int) -> None:
+    """Write visits; one that has not ended has no end yet."""
+    visits = patients.encounters
+    rows = np.arange(visits.n)
+    kinds = np.array([f"VISIT//{kind}" for kind in KINDS], dtype=object)
+    end = np.where(visits.end < days, visits.end, np.nan)
+    out.add(
+        visits.person + 1, kinds[visits.kind], time=moments(visits.start), end_time=moments(end),
+        visit_id=_visit(rows), source=_source("visit", rows + 1),
+    )  # fmt: skip
+    rows = np.flatnonzero(visits.intensive_until > visits.start)
+    end = np.where(visits.intensive_until < days, visits.intensive_until, np.nan)[rows]
+    for code, finish in (("VISIT//icu", moments(end)), ("UNIT//MICU", None)):
         out.add(
-            given.person[rows] + 1, code, time=moments(start + hour),
-            known_time=moments(np.maximum(start, 0) + hour), end_time=moments(stop + hour),
-            source=np.array([f"drugs:{row}" for row in rows], dtype=object),
+            visits.person[rows] + 1, code, time=moments(visits.start[rows]), end_time=finish,
+            visit_id=_visit(rows), source=_source("visit_detail", rows + 1),
         )  # fmt: skip
-        listed[name][given.person[rows]] = True
-    return listed
 
 
-def _diagnoses(
-    rng: np.random.Generator, out: Records, patients: Patients, days: int
-) -> Mapping[str, NDArray[np.bool_]]:
-    """Write diagnoses that are coded, some time after they began."""
-    coded = {}
-    for name, (code, share) in _DIAGNOSES.items():
-        has = patients.people.conditions[name]
-        begun = patients.onset[name]
-        day = np.maximum(begun, 0) + rng.exponential(90, patients.people.n)
-        who = np.flatnonzero(has & (rng.random(patients.people.n) < share) & (day < days))
+def _charts(
+    out: Records, drugs: Chart, diagnoses: Chart, laboratory: Laboratory, days: int
+) -> None:
+    """Write drugs and diagnoses, as far as anybody knew of them in these days."""
+    orders = laboratory.treated.chart() if laboratory.treated.parts else None
+    for table, chart in (("drug", drugs), ("order", orders), ("diagnosis", diagnoses)):
+        if chart is None:
+            continue
+        rows = np.flatnonzero((chart.known < days) & (chart.start < days))
+        mine = chart.take(rows)
+        end = np.where(mine.end < days, mine.end, np.nan)
         out.add(
-            who + 1, code, time=moments(day[who]), known_time=moments(day[who] + 1),
-            source=np.array([f"diagnoses:{name}:{row}" for row in who], dtype=object),
+            mine.person + 1, mine.code, time=moments(mine.start), known_time=moments(mine.known),
+            end_time=moments(end), visit_id=_visit(mine.encounter), source=_source(table, rows),
         )  # fmt: skip
-        coded[name] = np.isin(np.arange(patients.people.n), who)
-    return coded
 
 
-def creatinine(gfr: Floats, age: Floats, female: NDArray[np.bool_]) -> Floats:
-    """Return the creatinine in mg/dL at which CKD-EPI 2021 gives a filtration.
-
-    Examples
-    --------
-    >>> creatinine(np.array([60.0]), np.array([50.0]), np.array([True])).round(2)
-    array([1.12])
-    """
-    k, a = np.where(female, 0.7, 0.9), np.where(female, -0.241, -0.302)
-    ratio = gfr / (142 * 0.9938**age * np.where(female, 1.012, 1.0))
-    return np.asarray(k * ratio ** (1 / np.where(ratio < 1, -1.2, a)))
-
-
-def _visits(
-    rng: np.random.Generator,
-    out: Records,
-    patients: Patients,
-    course: Trajectory,
-    days: int,
-    listed: Mapping[str, NDArray[np.bool_]],
-    coded: Mapping[str, NDArray[np.bool_]],
-    unrecorded: float,
-) -> NDArray[np.bool_]:
-    """Write visits with their laboratory values; magnesium only where somebody asks for it."""
-    people = patients.people
-    older = (people.age - 20) / 65
-    visits = rng.poisson(1.5 + 2.5 * older + 1.5 * listed["loop"] + 1.0 * coded["diabetes"])
-    who = np.repeat(np.arange(people.n), visits)
-    day = rng.integers(0, days - 1, len(who))
-    order = np.lexsort((day, who))
-    who, day = who[order], day[order]
-    m = len(who)
-    subject, drawn = who + 1, day + rng.uniform(0.3, 0.6, m)
-    known = drawn + rng.uniform(0.02, 0.25, m)
-    visit = {"time": moments(drawn), "known_time": moments(known)}
+def _low_magnesium(
+    rng: np.random.Generator, out: Records, patients: Patients, laboratory: Laboratory
+) -> None:
+    """Write the code of a low magnesium at some of the visits that found one."""
+    rule, samples = simulation_table("care")["replacement"], laboratory.samples
+    rows = np.flatnonzero(laboratory.magnesium < rule["below"])
+    rows = rows[rng.random(len(rows)) < rule["coded"]]
+    visits, _ = np.unique(samples.encounter[rows], return_index=True)
+    end = patients.encounters.end[visits]
+    last = float(samples.time.max()) if samples.n else 0.0
+    visits, end = visits[end < last], end[end < last]
     out.add(
-        subject, "VISIT//outpatient", time=moments(day + 0.29), known_time=moments(day + 0.29),
-        end_time=moments(day + 0.65),
+        patients.encounters.person[visits] + 1, "ICD10CM//E83.42",
+        time=moments(patients.encounters.start[visits]), known_time=moments(end),
+        visit_id=_visit(visits), source=_source("low", visits + 1),
     )  # fmt: skip
-    serum = course.serum[day, who].astype(np.float64)
-    low = np.maximum(0.8 - serum, 0)
-    on = _on(patients, who, day)
-    haemolysed = rng.random(m) < 0.015
-    values = {
-        ("LOINC//2160-0", "mg/dL"): creatinine(people.gfr, people.age, people.female)[who]
-        * np.exp(rng.normal(0, 0.06, m)),
-        ("LOINC//2823-3", "mmol/L"): 4.2 + rng.normal(0, 0.33, m) - 0.25 * on["thiazide"]
-        - 0.30 * on["loop"] + 0.25 * on["k_sparing"] - 2.5 * low + 1.2 * haemolysed,
-        ("LOINC//17861-6", "mg/dL"): 9.4 + rng.normal(0, 0.35, m) - 2.0 * low
-        + 0.9 * people.conditions["hyperparathyroidism"][who],
-        ("LOINC//1751-7", "g/dL"): 4.2 + rng.normal(0, 0.3, m)
-        - 0.7 * people.conditions["malnutrition"][who],
-        ("LOINC//2345-7", "mg/dL"): np.exp(rng.normal(4.55, 0.10, m)
-                                          + 0.35 * people.conditions["diabetes"][who]),
-    }  # fmt: skip
-    for (code, unit), value in values.items():
-        done = rng.random(m) < 0.85
+
+
+def _histories(rng: np.random.Generator, out: Records, patients: Patients, days: int) -> None:
+    """Write what is asked and measured at visits: diet, drinks, body, pulse and pressure; genes."""
+    rule, people, visits = simulation_table("care"), patients.population, patients.encounters
+    share, who = rule["histories"], visits.person
+    at = visits.start + 0.3 * (visits.end - visits.start)
+    inside = at < days
+
+    def add(code: str, unit: str, value: Floats, chosen: NDArray[np.bool_]) -> None:
+        rows = np.flatnonzero(chosen & inside)
         out.add(
-            subject[done], code, unit=unit, numeric_value=value[done].round(2),
-            **{name: part[done] for name, part in visit.items()},
-            source=np.array([f"labs:{code[7:]}:{row}" for row in np.flatnonzero(done)], object),
+            who[rows] + 1, code, time=moments(at[rows]), numeric_value=value[rows], unit=unit,
+            visit_id=_visit(rows), source=_source(code.partition("//")[2], rows + 1),
         )  # fmt: skip
-    odds = (
-        -2.6 + 1.1 * listed["loop"] + 0.5 * listed["thiazide"] + 0.3 * listed["ppi"]
-        + 2.0 * listed["calcineurin"] + 2.5 * listed["cisplatin"] + 1.0 * coded["chronic_diarrhoea"]
-        + 0.9 * coded["alcohol_use"] + 0.8 * older
-    )[who]  # fmt: skip
-    odds = odds + unrecorded * (0.85 - serum)
-    asked = rng.random(m) < 1 / (1 + np.exp(-odds))
-    rows = np.flatnonzero(asked)
-    factor = np.array([_UNITS[s % 4][1] for s in patients.site])[who[rows]]
-    units = np.array([_UNITS[s % 4][0] for s in patients.site], dtype=object)[who[rows]]
-    units[rng.random(len(rows)) < 0.02] = None
-    measured = serum[rows] * np.exp(rng.normal(0, 0.038, len(rows))) * (1 + 0.12 * haemolysed[rows])
+
+    asked = {name: rng.random(people.n) < share[name] for name in ("diet", "supplement", "alcohol")}
+    first = np.zeros(visits.n, bool)
+    first[np.unique(who, return_index=True)[1]] = True
+    n = visits.n
+    # One recalled day differs from the usual by as much as people do (NHANES), and is short of it.
+    recalled = people.intake[who] * MG_PER_MMOL * np.exp(rng.normal(-0.08, 0.4, n))
+    add("DIET//magnesium", "mg/d", recalled.round(), first & asked["diet"][who])
+    taken = people.supplement[who] * MG_PER_MMOL
+    add("DIET//magnesium_supplement", "mg/d", taken.round(), first & asked["supplement"][who])
+    drinks = people.drinks[who] * np.exp(rng.normal(-0.3, 0.3, n))
+    add("DIET//alcohol_usual", "drinks/d", drinks.round(1), first & asked["alcohol"][who])
+    seen = rng.random(n) < share["body"]
+    weight = people.weight[who] * np.exp(rng.normal(0, 0.02, n))
+    add("LOINC//29463-7", "kg", weight.round(1), seen)
+    add("LOINC//8302-2", "cm", (people.height[who] + rng.normal(0, 1, n)).round(), seen)
+    seen = rng.random(n) < share["vital"]
+    ill = visits.intensive_until > visits.start
+    pressure = 122 + 12 * (people.onset["hypertension"][who] <= at) - 14 * ill
+    add("LOINC//8480-6", "mm[Hg]", (pressure + rng.normal(0, 14, n)).round(), seen)
+    pulse = 74 + 18 * ill + 6 * (visits.kind > 0) + rng.normal(0, 11, n)
+    add("LOINC//8867-4", "/min", pulse.round(), seen)
+    carrier = people.diseases["gitelman_like"] & (rng.random(people.n) < rule["genes"]["tested"])
+    add(rule["genes"]["code"], "", np.full(n, np.nan), first & carrier[who])
+    fasting = patients.courses.take(np.flatnonzero(patients.courses.what == "fasting"))
+    inside = (fasting.start >= 0) & (fasting.start < days) & (fasting.dose > 0.7)
+    fasting = fasting.take(np.flatnonzero(inside & (rng.random(fasting.n) < 0.7)))
+    begins = np.maximum(fasting.start + 0.5, 0)
+    stays = np.flatnonzero(visits.kind == KINDS.index("inpatient"))
+    keys = visits.person[stays] * 1e6 + visits.start[stays]
+    place = np.searchsorted(keys, fasting.person * 1e6 + fasting.start + 1.0) - 1
+    hit = place >= 0
+    row = stays[np.maximum(place, 0)] if len(stays) else np.zeros(0, int)
+    hit &= (visits.person[row] == fasting.person) & (visits.end[row] > begins)
+    row, fasting = row[hit], fasting.take(np.flatnonzero(hit))
+    begins = np.maximum(begins[hit], visits.start[row] + 0.05)
+    end = np.where(fasting.stop < days, np.maximum(fasting.stop, begins + 0.1), np.nan)
     out.add(
-        subject[rows], "LOINC//19123-9", numeric_value=(measured * factor).round(2), unit=units,
-        **{name: part[rows] for name, part in visit.items()},
-        source=np.array([f"labs:19123-9:{row}" for row in rows], dtype=object),
+        fasting.person + 1, "CARE//NPO", time=moments(begins), end_time=moments(end),
+        visit_id=_visit(row), source=_source("npo", row + 1),
     )  # fmt: skip
-    return np.isin(np.arange(people.n), who[rows])
 
 
-def _on(
-    patients: Patients, who: NDArray[np.int64], day: NDArray[np.int64]
-) -> dict[str, NDArray[np.bool_]]:
-    """Return whether each visit's patient takes an agent on its day."""
-    given = patients.exposures
-    found = {}
-    for name in ("thiazide", "loop", "k_sparing"):
-        rows = np.flatnonzero(given.agent == AGENTS.index(name))
-        hit = np.zeros(len(who), dtype=bool)
-        place = np.searchsorted(who, given.person[rows], side="left")
-        end = np.searchsorted(who, given.person[rows], side="right")
-        for row, first, last in zip(rows, place, end, strict=True):
-            hit[first:last] |= (day[first:last] >= given.start[row]) & (
-                day[first:last] < given.stop[row]
-            )
-        found[name] = hit
-    return found
+def _results(
+    rng: np.random.Generator, out: Records, patients: Patients, laboratory: Laboratory
+) -> None:
+    """Write laboratory values in the units of their sites, some without a unit."""
+    samples, table, p = laboratory.samples, simulation_table("analytes"), laboratory.parameters
+    sites = list(simulation_table("care")["sites"].values())
+    units = np.array([site["units"] for site in sites])[patients.site][samples.person]
+    # Badly haemolysed samples are turned away for potassium.
+    rejected = samples.haemolysed & (rng.random(samples.n) < 0.3)
+    for name, rule in table.items():
+        if name == "magnesium":
+            values, done = laboratory.magnesium, laboratory.asked
+            reports = [(style, rule[style]) for style in ("conventional", "international",
+                                                          "equivalents")]  # fmt: skip
+        else:
+            values, done = laboratory.values[name], laboratory.done[name]
+            own = {"code": rule["code"], "unit": rule["unit"], "factor": 1.0,
+                   "digits": rule["digits"]}  # fmt: skip
+            other = rule.get("international", own)
+            reports = [("conventional", own), ("international", other), ("equivalents", own)]
+        if name == "potassium":
+            done = done & ~rejected
+        for style, report in reports:
+            rows = np.flatnonzero(done & (units == style))
+            shown = np.round(np.maximum(values[rows], 0.0) * report["factor"], report["digits"])
+            unit = np.full(len(rows), report["unit"], dtype=object)
+            unit[rng.random(len(rows)) < p["unit_missing"]] = None
+            out.add(
+                samples.person[rows] + 1, report["code"], time=moments(samples.time[rows]),
+                known_time=moments(samples.known[rows]), numeric_value=shown, unit=unit,
+                visit_id=_visit(samples.encounter[rows]), source=_source(f"lab:{name}", rows),
+            )  # fmt: skip

@@ -1,22 +1,30 @@
-"""The tables that stand beside the simulator's modules, parsed once."""
+"""The tables of the simulator (``simulation/*.yaml``), parsed once, and the hash of them all."""
 
 from __future__ import annotations
 
 from functools import cache
-from importlib import resources
 from typing import Any
 
-import yaml
+from magml.definitions.read import find, read_yaml
+from magml.files import canonical_json, sha256_bytes
+
+#: Every table that says how a simulated world is.
+TABLES = ("parameters", "population", "conditions", "treatment", "care", "analytes")
 
 
 @cache
 def simulation_table(name: str) -> Any:
-    """Return a parsed table: ``population``, ``conditions``, ``care``.
+    """Return a parsed table of `TABLES`.
 
     Examples
     --------
     >>> simulation_table("population")["ages"][0]
     20
     """
-    place = resources.files("magml.simulation").joinpath(f"{name}.yaml")
-    return yaml.safe_load(place.read_text(encoding="utf-8"))
+    return read_yaml(find("simulation", name))
+
+
+@cache
+def table_hash() -> str:
+    """Return the hash of all tables, ranges and sources included: it names the simulator."""
+    return sha256_bytes(canonical_json({name: simulation_table(name) for name in TABLES}).encode())

@@ -5,23 +5,32 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from magml.errors import InputError
+from magml.errors import InputError, nearest
 from magml.files import atomic_directory, pretty_json
-from magml.simulation.parameters import Parameters, Split, draw_world, read_parameters
+from magml.simulation.charting import chart_diagnoses, chart_drugs
+from magml.simulation.laboratory import Laboratory
+from magml.simulation.parameters import SPLITS, Parameters, Split, draw_world, read_parameters
 from magml.simulation.patients import draw_patients
 from magml.simulation.physiology import causes, exchangeable, loading_test, simulate_physiology
-from magml.simulation.records import moments, write_records
+from magml.simulation.population import DAYS, Setting
+from magml.simulation.records import DAY_ZERO, moments, write_records
 
 if TYPE_CHECKING:
     import pandas as pd
 
 #: Retention of a loading test above which a person counts as depleted (Gullestad 1994).
 DEPLETED = 0.275
-_HISTORY = 200
+Format = Literal["events"]
+FORMATS: tuple[Format, ...] = ("events",)
+#: Days before the records; whoever takes something on the first has always taken it.
+_HISTORY = 365
+#: mmol/day below which nothing counts as a cause.
+_NOTHING = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,24 +44,86 @@ class World:
     truth : pandas.DataFrame
         `subject_id`, `prediction_time`, `retention` (noise-free loading test), `depleted`
         (retention above 0.275), `depletion` (share of the mobilisable pool that is missing),
-        `exchangeable` (mmol), `serum` (true, mmol/L), `gfr` (true), `main_cause` (largest of what
-        is lost or not absorbed, mmol/day; ``none`` where nothing is), `tested` (whether serum
-        magnesium stands in the records).
+        `exchangeable` and `mobilisable` (mmol), `serum` (true, mmol/L), `urine` (mmol of the last
+        day), `gfr` (true), `intake` (usual, mmol/day), `main_cause` (largest of what is lost or
+        not absorbed, mmol/day; ``none`` where nothing is), `tested` (whether serum magnesium was
+        ever measured), `treated` (whether magnesium was given for a low value).
     parameters : Parameters
         Of the world.
+    losses : pandas.DataFrame
+        `subject_id`, `cause`, `mmol_per_day`: all that each person loses or does not absorb.
+    courses : numpy.ndarray, shape (days, n)
+        True serum at the end of each day, mmol/L.
     """
 
     events: Any
     truth: pd.DataFrame
     parameters: Parameters
+    losses: pd.DataFrame
+    courses: NDArray[np.float32]
 
-    def write(self, folder: str | os.PathLike[str]) -> Path:
-        """Write ``events.parquet``, ``truth.parquet`` and ``world.json`` to a new folder."""
+    def serum_at(self, subjects: Any, times: Any) -> NDArray[np.float64]:
+        """Return true serum magnesium of people at any time of the records.
+
+        Parameters
+        ----------
+        subjects : array of int, shape (m,)
+            `subject_id`.
+        times : array of datetime64, shape (m,)
+            Moments; a moment takes the value of the end of its day.
+
+        Returns
+        -------
+        numpy.ndarray, shape (m,)
+            mmol/L.
+
+        Raises
+        ------
+        InputError
+            If a person or a time is outside of the records.
+        """
+        moment = np.asarray(times, dtype="datetime64[us]")
+        day = (moment - DAY_ZERO) // np.timedelta64(1, "D")
+        row = np.asarray(subjects, dtype=np.int64) - 1
+        days, people = self.courses.shape
+        # The prediction time is midnight after the last day.
+        day = np.where(moment == DAY_ZERO + np.timedelta64(days, "D"), days - 1, day)
+        if len(row) and (
+            row.min() < 0 or row.max() >= people or day.min() < 0 or day.max() >= days
+        ):
+            raise InputError(
+                "a person or a time outside of the records", f"1 to {people}, within {days} days"
+            )
+        return self.courses[day, row].astype(np.float64)
+
+    def write(self, folder: str | os.PathLike[str], format: Format = "events") -> Path:
+        """Write records and, apart from them, the truth to a new folder.
+
+        Parameters
+        ----------
+        folder
+            New folder. ``records/`` in it holds the records; ``truth/`` holds ``truth.parquet``,
+            ``losses.parquet`` and ``serum.parquet`` (true serum, a row a day, a column a person);
+            ``world.json`` names the world and its parameters.
+        format
+            ``events``: the event contract, ``events.parquet``.
+
+        Raises
+        ------
+        InputError
+            If there is no such format.
+        """
         import pyarrow.parquet as pq
 
+        if format not in FORMATS:
+            raise InputError(f"the format {format!r}", nearest(format, FORMATS))
         with atomic_directory(folder) as beside:
-            pq.write_table(self.events, beside / "events.parquet")
-            self.truth.to_parquet(beside / "truth.parquet", index=False)
+            for name in ("records", "truth"):
+                (beside / name).mkdir()
+            pq.write_table(self.events, beside / "records" / "events.parquet")
+            self.truth.to_parquet(beside / "truth" / "truth.parquet", index=False)
+            self.losses.to_parquet(beside / "truth" / "losses.parquet", index=False)
+            pq.write_table(self._serum_table(), beside / "truth" / "serum.parquet")
             about = {
                 "world": self.parameters.name,
                 "table": self.parameters.table_hash,
@@ -60,6 +131,14 @@ class World:
             }
             (beside / "world.json").write_text(pretty_json(about), encoding="utf-8")
         return Path(folder)
+
+    def _serum_table(self) -> Any:
+        import pyarrow as pa
+
+        days, people = self.courses.shape
+        columns: dict[str, Any] = {"time": moments(np.arange(1.0, days + 1))}
+        columns |= {str(row + 1): self.courses[:, row] for row in range(people)}
+        return pa.table(columns)
 
 
 def simulate(
@@ -69,6 +148,7 @@ def simulate(
     world: int | None = None,
     split: Split = "test",
     days: int = 730,
+    setting: Setting = "hospital",
     unrecorded: float = 0.0,
 ) -> World:
     """Simulate an institution's patients over two years.
@@ -76,13 +156,19 @@ def simulate(
     Parameters
     ----------
     n_subjects, seed
-        Patients, and the seed of everything about them.
+        Patients, and the seed of everything about them. Splits and worlds have streams of their
+        own: the same seed gives other people in another split or world.
     world, split
         Number of a world and its split, whose parameters are drawn; default the central values.
     days
-        Days of records; the truth is that of the last day, and so is the prediction time.
+        Days of records, at most 1,095; the truth is that of the last day, and so is the
+        prediction time.
+    setting
+        ``hospital``: an institution's patients; ``community``: adults as a survey finds them.
     unrecorded
-        How strongly the stores themselves make clinicians measure (see `write_records`).
+        How strongly the stores themselves, which nobody records, make clinicians measure
+        magnesium (change of log-odds per mmol/L that serum lies below 0.85); 0: testing depends
+        only on what is recorded.
 
     Returns
     -------
@@ -101,40 +187,56 @@ def simulate(
     """
     import pandas as pd
 
-    if n_subjects < 1 or days < 30:
-        raise InputError(f"{n_subjects} patients over {days} days", "1 or more, over 30 or more")
+    if n_subjects < 1 or not 30 <= days <= DAYS:
+        raise InputError(
+            f"{n_subjects} patients over {days} days", f"1 or more, over 30 to {DAYS} days"
+        )
     parameters = read_parameters() if world is None else draw_world(world, split)
-    rng = np.random.default_rng(seed)
-    patients = draw_patients(rng, parameters, n_subjects, days)
-    everybody = np.arange(n_subjects)
+    key = (seed,) if world is None else (seed, 1 + SPLITS.index(split), world)
+    streams = np.random.default_rng(np.random.SeedSequence(key)).spawn(5)
+    patients = draw_patients(streams[0], parameters, n_subjects, days, setting)
+    drugs = chart_drugs(streams[1], patients, parameters, days)
+    diagnoses = chart_diagnoses(streams[2], patients, parameters)
+    laboratory = Laboratory(
+        streams[3], patients, parameters, days, drugs, diagnoses, unrecorded=unrecorded
+    )
     course = simulate_physiology(
         patients.people,
-        patients.exposures,
+        patients.courses.exposures(),
         parameters,
         days,
         onset=patients.onset,
         first_day=-_HISTORY,
-        snapshots=(everybody, np.full(n_subjects, days - 1)),
+        attend=laboratory.attend,
     )
-    events, tested = write_records(rng, patients, course, days, unrecorded=unrecorded)
-    state = course.states
+    events = write_records(streams[4], patients, laboratory, drugs, diagnoses, days)
+    state = course.last
     pools = exchangeable(state, patients.people, parameters)
     retention = loading_test(state, patients.people, parameters)
     found = causes(state, patients.people, parameters)
     names = np.array([*found, "none"], dtype=object)
-    amounts = np.stack([*found.values(), np.full(n_subjects, 0.05)])
+    amounts = np.stack([*found.values(), np.full(n_subjects, _NOTHING)])
+    subject = np.arange(1, n_subjects + 1)
     truth = pd.DataFrame(
         {
-            "subject_id": everybody + 1,
+            "subject_id": subject,
             "prediction_time": moments(np.full(n_subjects, float(days))),
             "retention": retention,
             "depleted": retention > DEPLETED,
             "depletion": pools.depletion,
             "exchangeable": pools.exchangeable,
+            "mobilisable": pools.mobilisable,
             "serum": state.serum,
+            "urine": state.urine,
             "gfr": patients.people.gfr,
+            "intake": patients.people.intake,
             "main_cause": names[amounts.argmax(axis=0)],
-            "tested": tested,
+            "tested": np.isin(subject, laboratory.samples.person[laboratory.asked] + 1),
+            "treated": np.isin(subject, laboratory.treated_persons() + 1),
         }
     )
-    return World(events, truth, parameters)
+    lost = pd.DataFrame({"subject_id": subject, **found}).melt(
+        "subject_id", var_name="cause", value_name="mmol_per_day"
+    )
+    lost = lost[lost["mmol_per_day"].abs() > _NOTHING / 10].sort_values(["subject_id", "cause"])
+    return World(events, truth, parameters, lost.reset_index(drop=True), course.serum)
