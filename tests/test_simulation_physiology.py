@@ -221,3 +221,16 @@ def test_wrong_input_is_refused() -> None:
         Exposures.of([(0, "omeprazole", 0, 1, 1.0)])
     with pytest.raises(InputError, match="shape"):
         People(*(np.ones(n) for n in (2, 2, 2, 2, 2, 2, 3)))  # type: ignore[arg-type]
+
+
+def test_a_ppi_and_a_loop_diuretic_do_more_together_than_each_by_itself() -> None:
+    cohort = healthy_adults(np.random.default_rng(6), WORLD, 60)
+
+    def serum(world: Parameters, *agents: str) -> float:
+        given = Exposures.of([(p, a, -999, 999, 1.0) for p in range(60) for a in agents])
+        return float(simulate_physiology(cohort.people, given, world, 2).last.serum.mean())
+
+    apart = WORLD.with_values(ppi_with_loop__threshold=1.0)
+    assert serum(WORLD, "ppi") == serum(apart, "ppi")
+    assert serum(WORLD, "loop") == serum(apart, "loop")
+    assert serum(WORLD, "ppi", "loop") < serum(apart, "ppi", "loop") - 0.01

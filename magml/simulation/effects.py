@@ -16,6 +16,8 @@ CAUSES: tuple[str, ...] = (*CONDITIONS, *AGENTS)
 _PLACE = {name: place for place, name in enumerate(CAUSES)}
 #: Agents that are taken up or taken in as such, not by way of an effect.
 DIRECT = (*IN_MMOL, "diet", "fasting")
+#: What two agents do together, in force as far as both are.
+PAIRS = {"ppi_with_loop": ("ppi", "loop")}
 #: Each dose of these is a cycle: its effect stays and wears off, and cycles add up.
 _CYCLES = ("cisplatin", "carboplatin")
 
@@ -113,7 +115,7 @@ def acting(levels: NDArray[np.float64], people: People, parameters: Parameters) 
     found: dict[str, Floats] = {
         name: np.full(levels.shape[1], neutral) for name, neutral in TARGETS.items()
     }
-    for name, row in present(levels):
+    for name, row in (*present(levels), *_pairs(levels)):
         strength = row * people.sensitivity.get(name, 1.0)
         for target in TARGETS:
             size = parameters.values.get(f"{name}.{target}")
@@ -124,6 +126,12 @@ def acting(levels: NDArray[np.float64], people: People, parameters: Parameters) 
             else:  # on the logarithm, so that two doses are the square and none is 1
                 found[target] = found[target] * np.exp(np.log(max(size, 1e-6)) * strength)
     return Acting(**found)
+
+
+def _pairs(levels: NDArray[np.float64]) -> Iterator[tuple[str, Floats]]:
+    """Yield what two causes do together, as far as both are in force."""
+    for name, (one, other) in PAIRS.items():
+        yield name, np.minimum(levels[_PLACE[one]], levels[_PLACE[other]])
 
 
 def present(levels: NDArray[np.float64]) -> Iterator[tuple[str, Floats]]:
