@@ -66,7 +66,7 @@ def test_whole_bags_train_without_the_fold_and_rows_that_only_train_are_not_pred
     real = crossfit_module.fit_bag
 
     def spy(matrix, *args, **kwargs):
-        seen.append(set(matrix[:, 0].astype(int).tolist()))
+        seen.append(set(matrix[kwargs["rows"], 0].astype(int).tolist()))
         return real(matrix, *args, **kwargs)
 
     monkeypatch.setattr(crossfit_module, "fit_bag", spy)

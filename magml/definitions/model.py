@@ -102,13 +102,26 @@ _WHOLE = ("max_depth", "max_bin")
 class Estimator(Frozen):
     """Bagged XGBoost: number of members, share of people in each, booster parameters.
 
-    `parameters` are XGBoost's names; those not given take :data:`BOOSTER_DEFAULTS`.
+    `parameters` are XGBoost's names; those not given take :data:`BOOSTER_DEFAULTS`. With
+    `early_stopping` a member stops when so many trees did not lower the log loss of the people
+    left out of it; `rounds` is then the most. `device: cuda` trains on a graphics processor where
+    there is one, and on the processor where there is none.
     """
 
     members: int = Field(default=10, ge=1)
     subsample_people: float = Field(default=0.9, gt=0, le=1)
     rounds: int = Field(default=160, ge=1)
+    early_stopping: int | None = Field(default=None, ge=1)
+    device: Literal["cpu", "cuda"] = "cpu"
     parameters: dict[str, float | int | str] = Field(default_factory=dict, validate_default=True)
+
+    @model_validator(mode="after")
+    def _somebody_left_out(self) -> Estimator:
+        if self.early_stopping is not None and self.subsample_people == 1:
+            raise ValueError(
+                "early_stopping needs people left out of each member: set subsample_people below 1"
+            )
+        return self
 
     @field_validator("parameters")
     @classmethod

@@ -5,6 +5,8 @@ A reason whose direction or place is unstable is shown grey, as undecided, not a
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +16,7 @@ STABLE = 0.8
 RANK_RANGE = (10.0, 90.0)
 
 
-def agreement(members: NDArray[np.float64]) -> NDArray[np.float32]:
+def agreement(members: NDArray[Any]) -> NDArray[np.float32]:
     """Return the share of members with the sign of their mean.
 
     Parameters
@@ -32,11 +34,13 @@ def agreement(members: NDArray[np.float64]) -> NDArray[np.float32]:
     >>> agreement(np.array([[[1.0]], [[1.0]], [[-0.5]]])).round(2)
     array([[0.67]], dtype=float32)
     """
-    sign = np.sign(members.mean(axis=0))
-    return np.asarray((np.sign(members) == sign).mean(axis=0), dtype=np.float32)
+    mean = members.mean(axis=0, dtype=np.float64)
+    above, below = np.count_nonzero(members > 0, axis=0), np.count_nonzero(members < 0, axis=0)
+    agreeing = np.select([mean > 0, mean < 0], [above, below], len(members) - above - below)
+    return np.asarray(agreeing / len(members), dtype=np.float32)
 
 
-def rank_range(members: NDArray[np.float64]) -> NDArray[np.int16]:
+def rank_range(members: NDArray[Any]) -> NDArray[np.int16]:
     """Return between which places a reason stands in most members, the largest being the first.
 
     Parameters
@@ -54,24 +58,37 @@ def rank_range(members: NDArray[np.float64]) -> NDArray[np.int16]:
     >>> rank_range(np.array([[[3.0, -2.0, 1.0]], [[3.0, 0.5, -1.0]]])).tolist()
     [[[1, 1], [2, 3], [2, 3]]]
     """
-    places = ranks(members)
-    low, high = np.percentile(places, RANK_RANGE, axis=0)
-    return np.stack([np.floor(low), np.ceil(high)], axis=-1).astype(np.int16)
+    places = np.sort(ranks(members), axis=0)
+    found = np.empty((*places.shape[1:], 2), dtype=np.int16)
+    for side, (share, toward) in enumerate(zip(RANK_RANGE, (np.floor, np.ceil), strict=True)):
+        # Between two neighbouring places, as numpy.percentile interpolates, and rounded.
+        position = share / 100 * (len(places) - 1)
+        low, part = int(position), position - int(position)
+        high = min(low + 1, len(places) - 1)
+        found[..., side] = toward(places[low] + part * (places[high] - places[low]))
+    return found
 
 
-def ranks(values: NDArray[np.float64]) -> NDArray[np.int16]:
+def ranks(values: NDArray[Any]) -> NDArray[np.int16]:
     """Return the place of each value by size along the last axis, 1 the largest.
+
+    Sizes are compared as float32; of equal ones the first comes first.
 
     Examples
     --------
     >>> ranks(np.array([0.1, -3.0, 2.0])).tolist()
     [3, 1, 2]
     """
-    order = np.argsort(-np.abs(values), axis=-1, kind="stable")
-    found = np.empty(values.shape, dtype=np.int16)
-    places = np.arange(1, values.shape[-1] + 1, dtype=np.int16)
-    np.put_along_axis(found, order, np.broadcast_to(places, values.shape), axis=-1)
-    return found
+    columns = values.shape[-1]
+    # Sizes are not negative, so their bits are in their order. With the column in the low bits
+    # one plain sort, many times faster than a stable argsort, gives the order and settles ties.
+    size = np.abs(np.asarray(values, dtype=np.float32).reshape(-1, columns)).view(np.uint32)
+    key = (~size).astype(np.uint64) << np.uint64(32) | np.arange(columns, dtype=np.uint64)
+    key.sort(axis=-1)
+    found = np.empty(size.shape, dtype=np.int16)
+    rows = np.arange(len(size))[:, None]
+    found[rows, (key & np.uint64(0xFFFFFFFF)).astype(np.intp)] = np.arange(1, columns + 1)
+    return found.reshape(values.shape)
 
 
 def is_stable(

@@ -14,7 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from magml.definitions.model import Estimator
 from magml.errors import BundleError, CohortError, InputError, MagmlError
+from magml.models.member import TrainingRows, fit_member
 from magml.models.seeds import derive_seed
+from magml.models.tree_shap import member_contributions, row_blocks
 
 if TYPE_CHECKING:
     import xgboost as xgb
@@ -99,9 +101,10 @@ class Bag:
             If a row does not sum to its log-odds even when computed in smaller parts.
         """
         matrix = self._checked(X)
-        blocks = [matrix[start : start + _BLOCK] for start in range(0, len(matrix), _BLOCK)]
-        found = self._map(partial(_mean_contributions, self.boosters), blocks)
-        values = np.concatenate(found) if found else np.zeros((0, len(self.features) + 1))
+        values = np.zeros((len(matrix), len(self.features) + 1))
+        for block in row_blocks(len(matrix), len(self.features), len(self.boosters)):
+            found = member_contributions(self.boosters, matrix[block], self.threads)
+            values[block] = found.mean(axis=0, dtype=np.float64)
         off = np.abs(values.sum(axis=1) - self.margin(matrix)) > TOLERANCE
         if off.any():
             values[off] = self._by_parts(matrix[off])
@@ -171,7 +174,7 @@ class Bag:
             for start in range(0, rounds, 25):
                 part = booster[start : min(start + 25, rounds)]
                 part.set_param({"nthread": 1})
-                values += _contributions([part], matrix)
+                values += _contributions(part, matrix)
                 margin += _margin(matrix, part)
                 if start:
                     values[:, -1] -= base
@@ -200,6 +203,7 @@ def fit_bag(
     threads: int | None = None,
     features: Sequence[str] | None = None,
     monotone: Mapping[str, int] | None = None,
+    rows: NDArray[np.bool_] | None = None,
 ) -> Bag:
     """Train a bag of boosters, each on a subsample of people without replacement.
 
@@ -218,12 +222,14 @@ def fit_bag(
     weights
         Weights of rows, not negative, shape (n,).
     threads
-        Members trained at once, each on one thread; default 1. The result has the same bytes for
-        any number.
+        Members trained at once, and where they are fewer, threads within them; default 1. The
+        result has the same bytes for any number.
     features
         Names of the columns; default ``f0``, ``f1``, ...
     monotone
         Column name to +1 (risk may only rise with it) or -1 (only fall).
+    rows
+        Rows to train on, shape (n,); default all. The others cost no memory.
 
     Returns
     -------
@@ -246,32 +252,36 @@ def fit_bag(
     """
     matrix = np.ascontiguousarray(X, dtype=np.float32)
     outcome = np.asarray(y, dtype=np.float32)
-    _, person = np.unique(np.asarray(groups), return_inverse=True)
+    group = np.asarray(groups)
     weight = None if weights is None else np.asarray(weights, dtype=np.float32)
-    lengths = {len(outcome), len(person), *(() if weight is None else (len(weight),))}
+    lengths = {len(outcome), len(group), *(() if weight is None else (len(weight),))}
     if matrix.ndim != 2 or lengths != {len(matrix)}:
         raise InputError(
             f"a matrix of shape {matrix.shape} with {sorted(lengths)} outcomes, people or weights",
             "one outcome, person and weight for each row of the matrix",
             "pass arrays of equal length",
         )
-    if not len(outcome) or outcome.min() == outcome.max():
+    pool = np.arange(len(outcome)) if rows is None else np.flatnonzero(rows)
+    if not len(pool) or outcome[pool].min() == outcome[pool].max():
         raise CohortError(
-            f"{len(outcome)} training rows of one class only",
+            f"{len(pool)} training rows of one class only",
             "rows with and without the outcome",
             "check the outcome's threshold and the cohort",
         )
     names = tuple(features) if features is not None else tuple(_default_names(matrix.shape[1]))
-    parameters = _booster_parameters(estimator, names, monotone)
-    train = partial(
-        _fit_member, matrix, outcome, person, weight, estimator, parameters=parameters, seed=seed
-    )
     workers = max(1, threads or 1)
-    if workers == 1 or estimator.members == 1:
+    at_once = 1 if estimator.device == "cuda" else min(workers, estimator.members)
+    parameters = _booster_parameters(estimator, names, monotone, workers // at_once)
+    _, person = np.unique(group[pool], return_inverse=True)
+    training = TrainingRows(matrix, outcome, weight)
+    train = partial(
+        _fit_member, training, pool, person, estimator, parameters=parameters, seed=seed
+    )
+    if at_once == 1:
         boosters = [train(number) for number in range(estimator.members)]
     else:
-        with ThreadPoolExecutor(min(workers, estimator.members)) as pool:
-            boosters = list(pool.map(train, range(estimator.members)))
+        with ThreadPoolExecutor(at_once) as executor:
+            boosters = list(executor.map(train, range(estimator.members)))
     return Bag(tuple(boosters), names, workers)
 
 
@@ -280,14 +290,18 @@ def _default_names(columns: int) -> list[str]:
 
 
 def _booster_parameters(
-    estimator: Estimator, names: tuple[str, ...], monotone: Mapping[str, int] | None
+    estimator: Estimator,
+    names: tuple[str, ...],
+    monotone: Mapping[str, int] | None,
+    threads: int,
 ) -> dict[str, Any]:
-    """Return XGBoost's parameters; one thread a booster, for members run side by side."""
+    """Return XGBoost's parameters."""
     parameters: dict[str, Any] = {
         **estimator.parameters,
         "objective": "binary:logistic",
         "tree_method": "hist",
-        "nthread": 1,
+        "device": estimator.device,
+        "nthread": threads,
         "verbosity": 0,
     }
     if monotone:
@@ -304,52 +318,43 @@ def _booster_parameters(
 
 
 def _fit_member(
-    X: NDArray[np.float32],
-    y: NDArray[np.float32],
+    training: TrainingRows,
+    pool: NDArray[np.intp],
     person: NDArray[np.intp],
-    weight: NDArray[np.float32] | None,
     estimator: Estimator,
     number: int,
     *,
     parameters: dict[str, Any],
     seed: int,
 ) -> xgb.Booster:
-    """Train one member on its people."""
-    import xgboost as xgb
-
-    rows = _member_rows(y, person, estimator.subsample_people, derive_seed(seed, "people", number))
-    w = None if weight is None else weight[rows]
-    prevalence = float(np.average(y[rows].astype(np.float64), weights=w))
-    data = xgb.QuantileDMatrix(
-        X[rows],
-        label=y[rows],
-        weight=w,
-        max_bin=int(parameters.get("max_bin", 256)),
-        missing=np.nan,
-        nthread=1,
+    """Train one member on its people among the rows of `pool`."""
+    chosen = _member_rows(
+        training.y[pool], person, estimator.subsample_people, derive_seed(seed, "people", number)
     )
-    settings = {
-        **parameters,
-        "base_score": min(max(prevalence, 1e-6), 1 - 1e-6),
-        "seed": derive_seed(seed, "member", number),
-    }
-    return xgb.train(settings, data, num_boost_round=estimator.rounds)
+    return fit_member(
+        training,
+        pool[chosen],
+        pool[~chosen],
+        {**parameters, "seed": derive_seed(seed, "member", number)},
+        estimator.rounds,
+        early_stopping=estimator.early_stopping,
+    )
 
 
 def _member_rows(
     y: NDArray[np.float32], person: NDArray[np.intp], share: float, seed: int
-) -> NDArray[np.intp]:
-    """Return the rows of a share of people, drawn again while they are all of one class."""
+) -> NDArray[np.bool_]:
+    """Return which rows belong to a share of people, drawn again while all are of one class."""
     people = int(person.max()) + 1
     wanted = min(people, max(1, math.ceil(share * people)))
     rng = np.random.default_rng(seed)
     for _ in range(20):
         chosen = np.zeros(people, dtype=bool)
         chosen[rng.permutation(people)[:wanted]] = True
-        rows = np.flatnonzero(chosen[person])
+        rows = chosen[person]
         if y[rows].min() != y[rows].max():
             return rows
-    return np.arange(len(y))
+    return np.ones(len(y), dtype=bool)
 
 
 def _margins(boosters: Sequence[xgb.Booster], matrix: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -370,24 +375,12 @@ def _margin(matrix: NDArray[np.float32], booster: xgb.Booster) -> NDArray[np.flo
     return np.asarray(found, dtype=np.float64)
 
 
-def _contributions(
-    boosters: Sequence[xgb.Booster], matrix: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """Return the sum of members' tree SHAP values, their bases in the last column."""
+def _contributions(booster: xgb.Booster, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a booster's tree SHAP values by XGBoost itself, its base in the last column."""
     import xgboost as xgb
 
     data = xgb.DMatrix(matrix, missing=np.nan, nthread=1)
-    total = np.zeros((len(matrix), matrix.shape[1] + 1))
-    for booster in boosters:
-        total += booster.predict(data, pred_contribs=True, validate_features=False)
-    return total
-
-
-def _mean_contributions(
-    boosters: Sequence[xgb.Booster], matrix: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """Return the mean of the members' contributions."""
-    return _contributions(boosters, matrix) / len(boosters)
+    return booster.predict(data, pred_contribs=True, validate_features=False)
 
 
 def _base(booster: xgb.Booster) -> float:

@@ -72,13 +72,14 @@ def cross_fitted_margins(
     for number in range(count):
         train, test = fold != number, (fold == number) & wanted
         bag = fit_bag(
-            X[train],
-            outcome[train],
-            person[train],
+            X,
+            outcome,
+            person,
             estimator,
             seed=derive_seed(seed, "bag", number),
-            weights=None if weight is None else weight[train],
+            weights=weight,
             threads=threads,
+            rows=train,
             features=features,
             monotone=monotone,
         )

@@ -210,7 +210,8 @@ def fit_model(
             "check that the source's codes are mapped to concepts",
         )
     used = tuple(names[position] for position in selection.kept)
-    matrix = np.ascontiguousarray(matrix[:, selection.kept])
+    if len(used) < len(names):
+        matrix = np.ascontiguousarray(matrix[:, selection.kept])
     constraints = {name: sign for name, sign in (monotone or {}).items() if name in used}
     chosen = estimator or definition.estimator
     trials: tuple[Trial, ...] = ()

@@ -1,0 +1,115 @@
+"""One booster: rows without copies, batches, early stopping on the people left out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xgboost as xgb
+from pydantic import ValidationError
+
+from magml.definitions.model import Estimator
+from magml.models import member as member_module
+from magml.models.bag import fit_bag
+
+ONE = Estimator(members=1, rounds=20, subsample_people=1.0, parameters={"min_child_weight": 1.0})
+
+
+@pytest.fixture(scope="module")
+def rows():
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(900, 5)).astype(np.float32)
+    X[rng.random(X.shape) < 0.3] = np.nan
+    odds = 1.5 * np.nan_to_num(X[:, 0]) - 1
+    y = (rng.random(900) < 1 / (1 + np.exp(-odds))).astype(np.float32)
+    return X, y, np.arange(900)
+
+
+def test_rows_chosen_give_the_bag_of_those_rows_alone(rows):
+    X, y, person = rows
+    chosen = person % 3 != 0
+    estimator = ONE.model_copy(update={"members": 2, "subsample_people": 0.8})
+    weights = np.linspace(0.5, 1.5, 900)
+    within = fit_bag(X, y, person, estimator, seed=2, weights=weights, rows=chosen)
+    alone = fit_bag(
+        X[chosen], y[chosen], person[chosen], estimator, seed=2, weights=weights[chosen]
+    )
+    assert within.to_bytes() == alone.to_bytes()
+
+
+def test_batches_give_the_booster_of_the_whole_matrix(rows, monkeypatch):
+    whole = fit_bag(*rows, ONE, seed=2)
+    monkeypatch.setattr(member_module, "_SMALL", 0)
+    monkeypatch.setattr(member_module, "_BATCH", 700)  # seven batches
+    assert fit_bag(*rows, ONE, seed=2).to_bytes() == whole.to_bytes()
+
+
+def test_threads_within_a_member_change_no_byte(rows):
+    assert (
+        fit_bag(*rows, ONE, seed=2, threads=2).to_bytes() == fit_bag(*rows, ONE, seed=2).to_bytes()
+    )
+
+
+def test_a_member_is_plain_xgboost_with_the_same_parameters(rows):
+    X, y, _ = rows
+    settings = {
+        **ONE.parameters,
+        "objective": "binary:logistic",
+        "tree_method": "hist",
+        "base_score": float(y.astype(float).mean()),
+        "seed": 0,
+        "subsample": 1.0,
+        "colsample_bytree": 1.0,
+        "nthread": 1,
+    }
+    plain = xgb.train(settings, xgb.DMatrix(X, label=y), num_boost_round=20)
+    ours = ONE.model_copy(
+        update={"parameters": {**ONE.parameters, "subsample": 1.0, "colsample_bytree": 1.0}}
+    )
+    margin = plain.predict(xgb.DMatrix(X), output_margin=True)
+    np.testing.assert_allclose(fit_bag(*rows, ours, seed=9).margin(X), margin, atol=1e-6)
+
+
+def test_early_stopping_keeps_the_trees_up_to_the_lowest_loss_of_those_left_out(rows):
+    X, y, person = rows
+    stopping = Estimator(
+        members=1,
+        rounds=400,
+        subsample_people=0.7,
+        early_stopping=10,
+        parameters={"learning_rate": 0.3, "min_child_weight": 1.0},
+    )
+    stopped = fit_bag(X, y, person, stopping, seed=3)
+    kept = stopped.boosters[0].num_boosted_rounds()
+    assert 0 < kept < 390
+    # The same member without stopping: its loss on the people left out is lowest at `kept` trees,
+    # as far as the ten that follow.
+    full = fit_bag(X, y, person, stopping.model_copy(update={"early_stopping": None}), seed=3)
+    from magml.models.bag import _member_rows
+    from magml.models.seeds import derive_seed
+
+    out = ~_member_rows(y, person, 0.7, derive_seed(3, "people", 0))
+    data = xgb.DMatrix(X[out])
+    losses = []
+    for trees in range(1, kept + 11):
+        risk = full.boosters[0][:trees].predict(data).astype(float)
+        losses.append(-np.mean(np.where(y[out] == 1, np.log(risk), np.log(1 - risk))))
+    assert int(np.argmin(losses)) + 1 == kept
+    assert stopped.to_bytes() == fit_bag(X, y, person, stopping, seed=3, threads=2).to_bytes()
+
+
+def test_early_stopping_needs_people_left_out():
+    with pytest.raises(ValidationError, match="subsample_people below 1"):
+        Estimator(subsample_people=1.0, early_stopping=5)
+
+
+def test_without_a_graphics_processor_cuda_trains_on_the_processor(rows):
+    asked = ONE.model_copy(update={"device": "cuda"})
+    if xgb.build_info().get("USE_CUDA") and _has_cuda():
+        pytest.skip("a graphics processor is here")
+    assert fit_bag(*rows, asked, seed=2).to_bytes() == fit_bag(*rows, ONE, seed=2).to_bytes()
+
+
+def _has_cuda() -> bool:
+    import shutil
+
+    return shutil.which("nvidia-smi") is not None
