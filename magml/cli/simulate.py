@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from magml.cli.options import JsonOption, print_result
-from magml.errors import InputError
+from magml.errors import InputError, nearest
 
 
 def simulate(
@@ -17,7 +17,8 @@ def simulate(
     ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     subjects: Annotated[
-        int, typer.Option("--subjects", min=200, help="People of each cohort.")
+        int,
+        typer.Option("--subjects", min=1, help="People to simulate; of each cohort with --check."),
     ] = 4000,
     world: Annotated[
         int | None, typer.Option("--world", min=0, help="A test world instead of the central one.")
@@ -29,19 +30,27 @@ def simulate(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for the records and, apart, the truth.")
     ] = None,
+    format: Annotated[
+        str, typer.Option("--format", help="Form of the records: omop, meds or events.")
+    ] = "events",
+    days: Annotated[int, typer.Option("--days", help="Days of records.")] = 730,
     as_json: JsonOption = False,
 ) -> None:
     """Simulate an institution's records, or check the physiology against published experiments."""
     if check == (out is not None):
         raise InputError("nothing to do", "--out FOLDER, or --check", "give one of them")
     if out is not None:
+        from magml.simulation.world import FORMATS
         from magml.simulation.world import simulate as run
 
-        made = run(subjects, seed, world=world)
-        made.write(out)
+        if format not in FORMATS:
+            raise InputError(f"the format {format!r}", nearest(format, FORMATS))
+        made = run(subjects, seed, world=world, days=days)
+        made.write(out, format)
         truth = made.truth
         found = {
             "out": str(out),
+            "format": format,
             "events": made.events.num_rows,
             "subjects": len(truth),
             "depleted": int(truth["depleted"].sum()),

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 #: Retention of a loading test above which a person counts as depleted (Gullestad 1994).
 DEPLETED = 0.275
-Format = Literal["events"]
-FORMATS: tuple[Format, ...] = ("events",)
+Format = Literal["events", "omop", "meds"]
+FORMATS: tuple[Format, ...] = ("events", "omop", "meds")
 #: Days before the records; whoever takes something on the first has always taken it.
 _HISTORY = 365
 #: mmol/day below which nothing counts as a cause.
@@ -106,7 +106,9 @@ class World:
             ``losses.parquet`` and ``serum.parquet`` (true serum, a row a day, a column a person);
             ``world.json`` names the world and its parameters.
         format
-            ``events``: the event contract, ``events.parquet``.
+            ``events``: the event contract, ``events.parquet``. ``omop``: an OMOP CDM 5.4, a Parquet
+            file a table. ``meds``: a MEDS data set. ``source.yaml`` says how an experiment reads
+            it. What a format loses stands in its module.
 
         Raises
         ------
@@ -120,7 +122,7 @@ class World:
         with atomic_directory(folder) as beside:
             for name in ("records", "truth"):
                 (beside / name).mkdir()
-            pq.write_table(self.events, beside / "records" / "events.parquet")
+            self._write_records(beside, format)
             self.truth.to_parquet(beside / "truth" / "truth.parquet", index=False)
             self.losses.to_parquet(beside / "truth" / "losses.parquet", index=False)
             pq.write_table(self._serum_table(), beside / "truth" / "serum.parquet")
@@ -131,6 +133,27 @@ class World:
             }
             (beside / "world.json").write_text(pretty_json(about), encoding="utf-8")
         return Path(folder)
+
+    def _write_records(self, folder: Path, format: Format) -> None:
+        import pyarrow.parquet as pq
+        import yaml
+
+        records = folder / "records"
+        source: dict[str, Any] = {"layout": format}
+        if format == "events":
+            pq.write_table(self.events, records / "events.parquet")
+        elif format == "meds":
+            from magml.simulation.meds import write_meds
+
+            write_meds(self.events, records)
+        else:
+            from magml.simulation.omop import READING, write_omop
+
+            last = DAY_ZERO + np.timedelta64(len(self.courses) - 1, "D")
+            write_omop(self.events, records, DAY_ZERO, last)
+            source["options"] = READING
+        text = yaml.safe_dump({"source": source}, sort_keys=False)
+        (folder / "source.yaml").write_text(text, encoding="utf-8")
 
     def _serum_table(self) -> Any:
         import pyarrow as pa
