@@ -119,7 +119,7 @@ def test_the_command_writes_records_and_truth_apart(tmp_path: Path) -> None:
     )
     assert json.loads(done.stdout)["subjects"] == 200
     assert sorted(path.name for path in (tmp_path / "w").iterdir()) == [
-        "records", "truth", "world.json",
+        "records", "source.yaml", "truth", "world.json",
     ]  # fmt: skip
     # Nothing of the truth stands in the folder that a model is trained from.
     assert [path.name for path in (tmp_path / "w" / "records").iterdir()] == ["events.parquet"]
