@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from magml.errors import InputError, nearest
 from magml.files import atomic_directory, pretty_json
-from magml.simulation.charting import chart_diagnoses, chart_drugs
+from magml.simulation.charting import Chart, chart_diagnoses, chart_drugs
 from magml.simulation.laboratory import Laboratory
 from magml.simulation.parameters import SPLITS, Parameters, Split, draw_world, read_parameters
-from magml.simulation.patients import draw_patients
+from magml.simulation.patients import Patients, draw_patients
+from magml.simulation.people import Trajectory
 from magml.simulation.physiology import causes, exchangeable, loading_test, simulate_physiology
 from magml.simulation.population import DAYS, Setting
 from magml.simulation.records import DAY_ZERO, moments, write_records
@@ -164,6 +165,55 @@ class World:
         return pa.table(columns)
 
 
+@dataclass(frozen=True, eq=False)
+class Institution:
+    """What went on in a simulated institution, before it becomes records and truth."""
+
+    patients: Patients
+    laboratory: Laboratory
+    course: Trajectory
+    drugs: Chart
+    diagnoses: Chart
+
+
+def run_institution(
+    rng: np.random.Generator,
+    parameters: Parameters,
+    n: int,
+    days: int,
+    setting: Setting = "hospital",
+    unrecorded: float = 0.0,
+) -> Institution:
+    """Let time pass in an institution.
+
+    Parameters
+    ----------
+    rng
+        Generator; each step has a stream of its own.
+    parameters
+        Parameters of the world.
+    n, days, setting, unrecorded
+        As in `simulate`.
+    """
+    streams = rng.spawn(4)
+    patients = draw_patients(streams[0], parameters, n, days, setting)
+    drugs = chart_drugs(streams[1], patients, parameters, days)
+    diagnoses = chart_diagnoses(streams[2], patients, parameters)
+    laboratory = Laboratory(
+        streams[3], patients, parameters, days, drugs, diagnoses, unrecorded=unrecorded
+    )
+    course = simulate_physiology(
+        patients.people,
+        patients.courses.exposures(),
+        parameters,
+        days,
+        onset=patients.onset,
+        first_day=-_HISTORY,
+        attend=laboratory.attend,
+    )
+    return Institution(patients, laboratory, course, drugs, diagnoses)
+
+
 def simulate(
     n_subjects: int = 20_000,
     seed: int = 1,
@@ -216,23 +266,10 @@ def simulate(
         )
     parameters = read_parameters() if world is None else draw_world(world, split)
     key = (seed,) if world is None else (seed, 1 + SPLITS.index(split), world)
-    streams = np.random.default_rng(np.random.SeedSequence(key)).spawn(5)
-    patients = draw_patients(streams[0], parameters, n_subjects, days, setting)
-    drugs = chart_drugs(streams[1], patients, parameters, days)
-    diagnoses = chart_diagnoses(streams[2], patients, parameters)
-    laboratory = Laboratory(
-        streams[3], patients, parameters, days, drugs, diagnoses, unrecorded=unrecorded
-    )
-    course = simulate_physiology(
-        patients.people,
-        patients.courses.exposures(),
-        parameters,
-        days,
-        onset=patients.onset,
-        first_day=-_HISTORY,
-        attend=laboratory.attend,
-    )
-    events = write_records(streams[4], patients, laboratory, drugs, diagnoses, days)
+    rng = np.random.default_rng(np.random.SeedSequence(key))
+    seen = run_institution(rng, parameters, n_subjects, days, setting, unrecorded)
+    patients, laboratory, course = seen.patients, seen.laboratory, seen.course
+    events = write_records(rng.spawn(1)[0], patients, laboratory, seen.drugs, seen.diagnoses, days)
     state = course.last
     pools = exchangeable(state, patients.people, parameters)
     retention = loading_test(state, patients.people, parameters)
