@@ -209,7 +209,12 @@ def _limits(training: TrainingSummary) -> list[str]:
         "Reasons show what the model used, not what caused a low magnesium.",
     ]
     source = (training.experiment.get("source") or {}).get("layout")
-    if source:
+    if source == "simulation":
+        found[0] = (
+            "Nobody was measured: people, records and truth are simulated. Figures are simulator "
+            "recovery, never clinical performance; recalibrate where a reference was measured."
+        )
+    elif source:
         found.insert(
             0,
             f"Learned and cross-validated on one source ({source}). "
@@ -279,6 +284,11 @@ def _learned(card: Mapping[str, Any]) -> str:
     cohort = card["cohort"]
     if cohort is None or cohort["anchor"] == ["LABELS"]:
         return text + " Prediction times and labels were given with the data."
+    if card["source"] == "simulation":
+        return text + (
+            f" Experiment `{card['experiment']}`: simulated people, each predicted at the end of "
+            "their records; folds are whole worlds, which share no parameter draw."
+        )
     measured = {
         "none": "magnesium not known before",
         "some": "magnesium known before",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from magml.bundle.manifest import MANIFEST, VerifiedFiles, read_verified
 from magml.bundle.model import Model
+from magml.bundle.shipped import bundle_folder
 from magml.bundle.write import member_name
 from magml.errors import BundleError, DefinitionError
 
@@ -47,7 +48,8 @@ def load(
     Parameters
     ----------
     reference
-        Path of a bundle's folder, or a model of MLflow's registry: ``models:/NAME@ALIAS`` or
+        Path of a bundle's folder, the name of a bundle that comes with magml
+        (``low_body_status``), or a model of MLflow's registry: ``models:/NAME@ALIAS`` or
         ``models:/NAME/VERSION``.
     catalogue
         A catalogue that the bundle must agree with, as far as the model's features go; by default
@@ -80,7 +82,7 @@ def load(
             found = find_bundle(download(text, folder, tracking_uri))
             files = read_verified(found)
     else:
-        files = read_verified(Path(text))
+        files = read_verified(bundle_folder(text))
     model = _model(files, threads)
     if catalogue is not None:
         check_catalogue(model, catalogue)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from magml.bundle.warnings import Checks, measured_before
+from magml.bundle.warnings import Checks, evidence_of_scores, measured_before
 from magml.errors import InputError
 from magml.tables import SCORES
 
@@ -280,7 +280,12 @@ class Model:
     def _checks(self) -> Checks:
         experiment = self.training.get("experiment") or {}
         features = [self.catalogue.features[name] for name in self.plan.features]
-        return Checks.of(self.definition, features, measured_before(self.definition, experiment))
+        return Checks.of(
+            self.definition,
+            features,
+            measured_before(self.definition, experiment),
+            evidence_of_scores(self.definition, self.training),
+        )
 
     def _matrix(self, events: Any, relation: str, threads: int | None) -> FeatureMatrix:
         from magml.features import build_matrix

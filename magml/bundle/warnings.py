@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from magml.definitions.model import BodyStatusOutcome
+
 if TYPE_CHECKING:
     from magml.definitions import Catalogue, Feature, ModelDefinition
 
@@ -18,7 +20,10 @@ AGE_UNKNOWN = "age unknown"
 UNDER_AGE = "under 18"
 MEASURED = "outcome's analyte known before: the model is for people never measured"
 NOT_MEASURED = "outcome's analyte not known before: the model is for people measured earlier"
+FILTRATION = "filtration below 60: a loading test is not valid there"
 ADULT_AGE = 18.0
+#: Filtration (mL/min/1.73 m2) below which urine after a load tells nothing, and its feature.
+LEAST_FILTRATION, _FILTRATION = 60.0, "lab.egfr"
 #: Statistics that are missing where nothing was measured.
 _VALUES = frozenset({"last", "first", "min", "max", "mean", "sum", "slope", "sd"})
 
@@ -31,7 +36,7 @@ def check_features(
     """Return a model's features and those its warnings need, for the plan of its bundle.
 
     The added ones are computed when scoring and shown to no booster: age, when the model is for
-    adults, and whether the outcome's analyte is already known.
+    adults, whether the outcome's analyte is already known, and filtration for body status.
 
     Parameters
     ----------
@@ -48,6 +53,12 @@ def check_features(
         `features`, then the added ones.
     """
     found = list(features)
+    if (
+        isinstance(definition.outcome, BodyStatusOutcome)
+        and _FILTRATION in catalogue.features
+        and _FILTRATION not in found
+    ):
+        found.append(_FILTRATION)
     for feature in catalogue.features.values():
         age = definition.adults_only and feature.statistic == "years"
         if (age or _tells_known(definition, feature)) and feature.name not in found:
@@ -86,12 +97,18 @@ class Checks:
         Columns of which one is above 0 when the outcome's analyte is known.
     measured
         Whom the model is for.
+    evidence
+        What every score rests on; empty for an outcome that is measured as a matter of course.
+    filtration
+        Column of the filtration, where the outcome is not valid at a low one; else None.
     """
 
     recent: tuple[int, ...]
     age: int | None
     known: tuple[int, ...]
     measured: Measured
+    evidence: str = ""
+    filtration: int | None = None
 
     @classmethod
     def of(
@@ -99,6 +116,7 @@ class Checks:
         definition: ModelDefinition,
         features: Sequence[Feature],
         measured: Measured,
+        evidence: str = "",
     ) -> Checks:
         """Return the checks of a model.
 
@@ -110,9 +128,14 @@ class Checks:
             Features of the plan, in the order of its columns.
         measured
             Whom the model is for.
+        evidence
+            What its scores rest on (`evidence_of_scores`).
         """
-        recent, age, known = [], None, []
+        recent, age, known, filtration = [], None, [], None
+        status = isinstance(definition.outcome, BodyStatusOutcome)
         for column, feature in enumerate(features):
+            if status and feature.name == _FILTRATION:
+                filtration = column
             if feature.derived:
                 continue
             if feature.statistic in _VALUES and feature.window not in ("ever", "now"):
@@ -121,7 +144,7 @@ class Checks:
                 age = column
             if _tells_known(definition, feature):
                 known.append(column)
-        return cls(tuple(recent), age, tuple(known), measured)
+        return cls(tuple(recent), age, tuple(known), measured, evidence, filtration)
 
     def texts(self, values: NDArray[np.float32], empty: NDArray[np.bool_]) -> list[str]:
         """Return each row's warnings joined by ``; ``, empty where there is none.
@@ -148,9 +171,36 @@ class Checks:
                 marks.append((MEASURED, known))
             else:
                 marks.append((NOT_MEASURED, ~known & seen))
+        if self.filtration is not None:
+            marks.append((FILTRATION, values[:, self.filtration] < LEAST_FILTRATION))
+        if self.evidence:
+            marks.append((self.evidence, np.ones(len(values), dtype=bool)))
         if not any(mark.any() for _, mark in marks):
             return [""] * len(values)
         return ["; ".join(t for t, mark in marks if mark[row]) for row in range(len(values))]
+
+
+def evidence_of_scores(definition: ModelDefinition, training: Mapping[str, Any]) -> str:
+    """Return what the scores of a body-status model rest on; empty for a serum outcome.
+
+    Parameters
+    ----------
+    definition
+        The model's definition.
+    training
+        Summary of the training; a recalibration on measured people stands in it.
+
+    Examples
+    --------
+    >>> from magml.definitions import read_model
+    >>> evidence_of_scores(read_model("low_body_status"), {})
+    'evidence: simulator recovery'
+    """
+    if not isinstance(definition.outcome, BodyStatusOutcome):
+        return ""
+    text = f"evidence: {definition.outcome.level.label}"
+    updates = training.get("recalibrations") or []
+    return text + (f", recalibrated on {updates[-1]['people']} people" if updates else "")
 
 
 def _tells_known(definition: ModelDefinition, feature: Feature) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ class Rows:
     untested
         Relation of the cohort's prediction times at which nobody measured the outcome
         afterwards; None for labels given.
+    facts
+        Further facts about the data for the bundle, such as the simulator's hash.
     """
 
     events: Events
@@ -61,6 +64,7 @@ class Rows:
     specimens: Specimens | None = None
     units: UnitReport | None = None
     untested: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def open_data(

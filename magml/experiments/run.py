@@ -333,7 +333,7 @@ def _contents(
         estimator=fitted.estimator.model_dump(mode="json"),
         seeds={"seed": seed},
         versions=library_versions(),
-        data=data_fingerprint(rows.events),
+        data={**data_fingerprint(rows.events), **rows.facts},
         notes=rows.notes,
         monitoring=training_baseline(
             plan,

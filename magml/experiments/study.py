@@ -23,8 +23,9 @@ from magml.definitions.experiment import Cohort, SourceChoice, Validation
 from magml.errors import InputError
 from magml.experiments.inputs import model_features, monotone_features
 from magml.experiments.prepare import Rows, cohort_rows, labelled_rows, open_data
+from magml.experiments.simulated import LAYOUT, simulated_rows
 from magml.experiments.untested import Untested, joint_split, read_untested, separate
-from magml.progress import Report
+from magml.progress import Report, part
 
 if TYPE_CHECKING:
     from magml.evaluation import Performance
@@ -154,6 +155,12 @@ def build_study(
             experiment.minimum_cases,
             set_aside=catalogue if experiment.source.unfit_units == "set aside" else None,
         )
+    elif experiment.source.layout == LAYOUT:
+        if data is not None:
+            raise InputError(
+                f"data for {experiment.name}, whose records are simulated", "no --data", "drop it"
+            )
+        rows = simulated_rows(experiment, model, catalogue, report=part(report, 0.0, 0.3))
     else:
         rows = cohort_rows(experiment, model, catalogue, open_data(experiment, data, catalogue))
     report(0.3, f"building features for {len(rows.labels)} prediction times")

@@ -9,10 +9,10 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from magml.bundle.manifest import MANIFEST
+from magml.bundle.shipped import bundle_folder
 from magml.errors import MagmlError
 
 if TYPE_CHECKING:
@@ -134,7 +134,9 @@ class Engine:
 
             return registered_version(self._reference, self._settings.tracking_uri)
         try:
-            manifest: Any = json.loads((Path(self._reference) / MANIFEST).read_text("utf-8"))
+            manifest: Any = json.loads(
+                (bundle_folder(self._reference) / MANIFEST).read_text("utf-8")
+            )
             return str(manifest["hash"])
         except (OSError, ValueError, KeyError, TypeError):
             return ""  # loading says what is wrong with it

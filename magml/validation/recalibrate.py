@@ -116,7 +116,7 @@ def recalibrate(
     Parameters
     ----------
     model
-        The bundle's folder.
+        The bundle's folder, or the name of a bundle that comes with magml.
     out
         Folder of the new bundle; by default nothing is written.
     method
@@ -150,12 +150,13 @@ def recalibrate(
     ...             labels="labels.csv").method
     """
     from magml.bundle import load
+    from magml.bundle.shipped import bundle_folder
     from magml.evaluation import evaluate
     from magml.models.splits import inner_folds
 
     if method not in METHODS:
         raise InputError(f"the method {method!r}", f"one of {', '.join(METHODS)}", "correct it")
-    source = Path(model)
+    source = bundle_folder(model)
     if out is not None and Path(out).resolve() == source.resolve():
         raise InputError(
             "a new bundle in the place of the old one",
