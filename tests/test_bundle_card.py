@@ -94,6 +94,12 @@ def test_verdicts_follow_from_the_paired_differences(card: dict[str, Any]) -> No
     assert found["labs_only", "auroc"]["baseline"] is False
 
 
+def test_consequences_of_low_magnesium_are_named(card: dict[str, Any]) -> None:
+    # Of the features of the parts, potassium alone is marked so.
+    named = [limit for limit in card["limits"] if limit.startswith("May follow from low")]
+    assert named == ["May follow from low magnesium and are used all the same: Potassium."]
+
+
 def test_the_words_say_it_plainly(card: dict[str, Any]) -> None:
     text = card_markdown(card)
     assert "beats `age_sex` in AUROC: gain +0.200 (+0.150 to +0.250)" in text

@@ -96,7 +96,7 @@ def model_card(
         "baseline_notes": {name: text for name, text in (baseline_notes or {}).items() if text},
         "features": domains,
         "notes": list(training.notes),
-        "limits": [*_limits(training), *limits],
+        "limits": [*_limits(training), *_consequences(catalogue, features), *limits],
     }
 
 
@@ -232,6 +232,15 @@ def _limits(training: TrainingSummary) -> list[str]:
     if performance and performance["weighted"]:
         found.append("Figures are weighted; the uncertainty of the weights is not in intervals.")
     return found
+
+
+def _consequences(catalogue: Catalogue, features: Sequence[str]) -> list[str]:
+    """Name the features that may follow from low magnesium, as a limit."""
+    concepts = dict.fromkeys(catalogue.features[name].concept for name in features)
+    found = [catalogue.by_name[name] for name in concepts if name in catalogue.by_name]
+    labels = [item.label for item in found if item.consequence]
+    note = "May follow from low magnesium and are used all the same: "
+    return [note + "; ".join(labels) + "."] if labels else []
 
 
 def _label(catalogue: Catalogue, concept: str) -> str:
