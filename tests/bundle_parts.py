@@ -32,6 +32,7 @@ CATALOGUE = Catalogue.model_validate(
                         "unit": "mmol/L",
                         "molar_mass": 39.098,
                         "valence": 1,
+                        "consequence": True,
                         "plausible": [1.0, 12.0],
                         "features": {"ever": ["last"], "24h": ["min", "count"]},
                         "direction": "marker",

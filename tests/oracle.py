@@ -251,8 +251,29 @@ def formula(name: str, values: list[float], named: dict[str, float]) -> float:
         return named["intake"] / needed if needed else NAN
     if name == "sum_known":
         return values[0] + sum(value for value in values[1:] if not math.isnan(value))
+    if name == "refeeding_fall":
+        falls = []
+        for salt in ("phosphate", "potassium"):
+            now, before = named[salt], named[f"{salt}_before"]
+            if not math.isnan(now) and not math.isnan(before) and before != 0:
+                falls.append(1 - now / before)
+        if not falls:
+            return NAN
+        return max(0, *falls) if named["enteral"] > 0 or named["parenteral"] > 0 else 0
     if any(math.isnan(value) for value in values):
         return NAN
+    if name == "femg":
+        filtered = 0.7 * named["magnesium"] * named["urine_creatinine"]
+        return 100 * named["urine_magnesium"] * named["creatinine"] / 1000 / filtered
+    if name == "edta_pattern":
+        if abs(named["potassium_age"] - named["calcium_age"]) * 60 > 1:
+            return NAN
+        return 1 if named["potassium"] >= 6 and named["calcium"] <= 1.9 else 0
+    if name == "citrate_pattern":
+        if abs(named["sodium_age"] - named["calcium_age"]) * 60 > 1:
+            return NAN
+        much, little = named["sodium"] >= 150, named["calcium"] <= 1.9
+        return 1 if much and little and named["sodium"] - named["chloride"] >= 50 else 0
     if name == "ratio":
         return values[0] / values[1] if values[1] != 0 else NAN
     if name == "difference":

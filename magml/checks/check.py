@@ -6,6 +6,7 @@ import datetime as dt
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from magml.checks.contamination import contamination_findings
 from magml.checks.coverage import code_findings, coverage_findings, duplicate_findings
 from magml.checks.dates import date_findings, grid_findings, vocabulary_lines
 from magml.checks.duplicates import find_duplicates
@@ -102,6 +103,7 @@ def _check(events: Events, catalogue: Catalogue, now: dt.datetime, report: Repor
     findings = [
         *coverage,
         *units,
+        *contamination_findings(events, mapped),
         *known_findings(profile, mapped),
         *diagnosis_findings(events, profile),
         *codes,

@@ -19,6 +19,11 @@ CREATININE_UMOL_L = 88.4
 #: 1 mmol/L in mg/dL: triglycerides as triolein (885.4 g/mol), glucose 180.16 g/mol.
 TRIGLYCERIDES_MG_DL = 88.54
 GLUCOSE_MG_DL = 18.016
+#: Share of serum magnesium that is not bound to protein.
+FILTERABLE = 0.7
+#: Patterns of contaminated samples, mmol/L: potassium from, calcium to, sodium from, and sodium
+#: minus chloride from. Ours, not validated.
+EDTA, LOW_CALCIUM, SODIUM, GAP = 6.0, 1.9, 150.0, 50.0
 #: Ethanol in a US standard drink, as the Magnesium Depletion Score counts them.
 GRAMS_A_DRINK = 14.0
 
@@ -140,6 +145,55 @@ def _tyg_index(triglycerides: Column, glucose: Column) -> Column:
     return np.log(np.where(product > 0, product, np.nan) / 2.0)
 
 
+def _femg(
+    urine_magnesium: Column, magnesium: Column, urine_creatinine: Column, creatinine: Column
+) -> Column:
+    """Per cent of filtered magnesium that is lost: 70% of it is filterable.
+
+    Creatinine of serum comes in umol/L and of urine in mmol/L.
+    """
+    lost = urine_magnesium * creatinine / 1000.0
+    return 100.0 * ratio(lost, FILTERABLE * magnesium * urine_creatinine)
+
+
+def _one_draw(first_age: Column, second_age: Column) -> NDArray[np.bool_]:
+    """Whether two last values are of one draw: within a minute of each other."""
+    return np.abs(first_age - second_age) <= 1.0 / 60.0 + 1e-9
+
+
+def _edta_pattern(
+    potassium: Column, calcium: Column, potassium_age: Column, calcium_age: Column
+) -> Column:
+    """1 where one draw has much potassium and little calcium, as potassium EDTA makes it."""
+    found = ((potassium >= EDTA) & (calcium <= LOW_CALCIUM)).astype(np.float64)
+    return np.where(_one_draw(potassium_age, calcium_age), found, np.nan)
+
+
+def _citrate_pattern(
+    sodium: Column, calcium: Column, chloride: Column, sodium_age: Column, calcium_age: Column
+) -> Column:
+    """1 where one draw has much sodium, little calcium and a wide gap, as sodium citrate does."""
+    found = (sodium >= SODIUM) & (calcium <= LOW_CALCIUM) & (sodium - chloride >= GAP)
+    known = _one_draw(sodium_age, calcium_age) & np.isfinite(chloride)
+    return np.where(known, found.astype(np.float64), np.nan)
+
+
+def _refeeding_fall(
+    phosphate: Column,
+    phosphate_before: Column,
+    potassium: Column,
+    potassium_before: Column,
+    enteral: Column,
+    parenteral: Column,
+) -> Column:
+    """Greatest relative fall of phosphate or potassium while fed by tube or vein; else 0."""
+    fall = np.fmax(
+        1.0 - ratio(phosphate, phosphate_before), 1.0 - ratio(potassium, potassium_before)
+    )
+    fed = (enteral > 0) | (parenteral > 0)
+    return np.where(fed, np.fmax(fall, 0.0 * fall), np.where(np.isnan(fall), np.nan, 0.0))
+
+
 def _homa_ir(glucose: Column, insulin: Column) -> Column:
     return glucose * insulin / 22.5
 
@@ -158,17 +212,51 @@ FORMULAS: dict[str, Formula] = {
         _anion_gap, {"sodium": "mmol/L", "chloride": "mmol/L", "bicarbonate": "mmol/L"}
     ),
     "bmi": Formula(_bmi, {"weight": "kg", "height": "cm"}),
+    "citrate_pattern": Formula(
+        _citrate_pattern,
+        {
+            "sodium": "mmol/L",
+            "calcium": "mmol/L",
+            "chloride": "mmol/L",
+            "sodium_age": "h",
+            "calcium_age": "h",
+        },
+    ),
     "ckd_epi_2021": Formula(_ckd_epi_2021, {"creatinine": "umol/L", "age": "a", "female": None}),
     "corrected_calcium": Formula(_corrected_calcium, {"calcium": "mmol/L", "albumin": "g/L"}),
     "count_active": Formula(_count_active, least=1),
     "difference": Formula(_difference, least=2, most=2),
     "drinks": Formula(_drinks, {"alcohol": "g/d"}),
+    "edta_pattern": Formula(
+        _edta_pattern,
+        {"potassium": "mmol/L", "calcium": "mmol/L", "potassium_age": "h", "calcium_age": "h"},
+    ),
+    "femg": Formula(
+        _femg,
+        {
+            "urine_magnesium": "mmol/L",
+            "magnesium": "mmol/L",
+            "urine_creatinine": "mmol/L",
+            "creatinine": "umol/L",
+        },
+    ),
     "homa_ir": Formula(_homa_ir, {"glucose": "mmol/L", "insulin": "m[IU]/L"}),
     "maximum": Formula(_greatest, least=1),
     "per_kg_per_hour": Formula(_per_kg_per_hour, {"amount": None, "weight": "kg", "hours": "h"}),
     "per_thousand": Formula(_per_thousand, least=2, most=2),
     "product": Formula(_product, least=1),
     "ratio": Formula(ratio, least=2, most=2),
+    "refeeding_fall": Formula(
+        _refeeding_fall,
+        {
+            "phosphate": "mmol/L",
+            "phosphate_before": "mmol/L",
+            "potassium": "mmol/L",
+            "potassium_before": "mmol/L",
+            "enteral": None,
+            "parenteral": None,
+        },
+    ),
     "share_of_ear": Formula(_share_of_ear, _PERSON),
     "share_of_rda": Formula(_share_of_rda, _PERSON),
     "sum": Formula(_sum, least=1),
