@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from magml.models import MagnesiumRiskClassifier, magnesium_depletion_score
     from magml.monitoring import monitor
     from magml.report import write_report
-    from magml.review import verify_reviews
+    from magml.review import review_summary, verify_reviews
     from magml.service import serve
     from magml.simulation.world import simulate
     from magml.sources import open_source
@@ -49,6 +49,7 @@ _WHERE = {
     "pool": "magml.validation",
     "recalibrate": "magml.validation",
     "validate": "magml.validation",
+    "review_summary": "magml.review",
     "verify_reviews": "magml.review",
     "write_report": "magml.report",
 }
@@ -70,6 +71,7 @@ __all__ = [
     "promote",
     "read_events",
     "recalibrate",
+    "review_summary",
     "rollback",
     "serve",
     "simulate",

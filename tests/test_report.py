@@ -22,7 +22,9 @@ from magml.experiments.store import session
 from magml.report import build_report, find_run, write_report
 from magml.report.blocks import Number, Table
 from magml.report.items import Guideline, answer_items, read_guideline
+from magml.review.record import Places, open_record
 from magml.simulation import generate_hospital
+from tests.review_parts import review
 from tests.test_train import small_workspace
 
 
@@ -46,6 +48,13 @@ def trained(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Training
 def page(trained: TrainingResult, tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("page") / "report.html"
     assert trained.run_id is not None
+    reviews = path.parent / "reviews"
+    opened = open_record(Places.of(reviews))
+    for reader in ("ada", "bob"):
+        one = review(reader, "disagree", model=magml.load(trained.bundle).hash)
+        opened.add(one.page, one.form, lambda _, one=one: one)
+    opened.close()
+    magml.review_summary(trained.bundle, reviews, tracking_uri=trained.tracking_uri)
     write_report(trained.run_id, html=path, tracking_uri=trained.tracking_uri, strict=True)
     assert path.stat().st_size < 5_000_000
     return path.read_text(encoding="utf-8")
@@ -152,7 +161,8 @@ def test_the_page_needs_nothing_else(page: str) -> None:
 def test_the_page_holds_what_a_report_must(page: str) -> None:
     for name in (
         "card", "limits", "cohort", "table-1", "missingness", "performance", "baselines",
-        "decision", "subgroups", "sensitivity", "stability", "explanations", "use", "model",
+        "decision", "subgroups", "sensitivity", "stability", "explanations", "review", "use",
+        "model",
         "sample-size", "audit", "data", "tripod-ai", "probast-ai", "predictors",
     ):  # fmt: skip
         assert f'<section id="{name}">' in page

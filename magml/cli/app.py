@@ -31,6 +31,7 @@ from magml.cli.options import (
     progress_lines,
 )
 from magml.cli.report import report
+from magml.cli.review_summary import review_summary
 from magml.cli.serve import promote, rollback, serve, serve_key
 from magml.cli.simulate import simulate
 from magml.cli.validation import export_aggregate, pool, recalibrate, validate
@@ -334,6 +335,7 @@ for verb in (
 ):
     app.command()(verb)
 app.command(name="verify-reviews")(verify_reviews)
+app.command(name="review-summary")(review_summary)
 app.command()(compare)
 app.command()(report)
 

@@ -211,7 +211,7 @@ def flat_params(values: Values) -> dict[str, str]:
 
 def _fill(client: MlflowClient, run: RunRecord, run_id: str, experiment: str, uri: str) -> Recorded:
     """Log everything and register the model."""
-    _log(client, run_id, run.params, run.metrics)
+    log_values(client, run_id, run.params, run.metrics)
     for child in run.children:
         tags = {
             "mlflow.parentRunId": run_id,
@@ -219,7 +219,7 @@ def _fill(client: MlflowClient, run: RunRecord, run_id: str, experiment: str, ur
             "magml.kind": child.kind,
         }
         found = client.create_run(experiment, run_name=child.name, tags=tags)
-        _log(client, found.info.run_id, child.params, child.metrics)
+        log_values(client, found.info.run_id, child.params, child.metrics)
         client.set_terminated(found.info.run_id, "FINISHED")
     for name, definition in run.definitions.items():
         text = pretty_json(definition.model_dump(mode="json"))
@@ -276,7 +276,7 @@ def _register(client: MlflowClient, run: RunRecord, run_id: str) -> tuple[str, s
     return str(made.version), alias
 
 
-def _log(client: MlflowClient, run_id: str, params: Values, metrics: Values) -> None:
+def log_values(client: MlflowClient, run_id: str, params: Values, metrics: Values) -> None:
     """Log parameters and metrics in as few requests as MLflow allows."""
     import time
 

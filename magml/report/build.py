@@ -10,6 +10,7 @@ from magml.report.answers import Answers
 from magml.report.blocks import Block, Cell, Notice, Report, Section, Table, Text
 from magml.report.items import Answered, Guideline, Status, answer_items, read_guideline
 from magml.report.reasons import explanations_section
+from magml.report.review import review_section
 from magml.report.run import Run
 
 _GUIDELINES = ("tripod_ai", "probast_ai")
@@ -52,6 +53,7 @@ def build_report(
         robustness.stability_section(run),
         explanations_section(run),
         *patients,
+        review_section(run),
         card.use_section(run),
         card.model_section(run),
         card.sample_size_section(run),

@@ -7,7 +7,7 @@ import math
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from magml.bundle import Model, load
 from magml.bundle.load import find_bundle
 from magml.bundle.manifest import MANIFEST
 from magml.errors import BundleError, InputError
+from magml.review.summary import ARTIFACTS, SUMMARY, read_summary, summary_beside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +45,8 @@ class Run:
         MLflow's run and its metrics; None where the run was found by its folder.
     params
         MLflow's parameters.
+    review
+        Summary of the reviews of the model's explanations (`magml.review.summary`), if any.
     """
 
     model: Model
@@ -53,6 +56,7 @@ class Run:
     run_id: str | None = None
     tracked: Mapping[str, float] | None = None
     params: Mapping[str, str] = field(default_factory=dict)
+    review: Mapping[str, Any] | None = None
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -89,7 +93,9 @@ def find_run(reference: str | Path, *, tracking_uri: str | None = None) -> Run:
     path = Path(text)
     if path.is_dir():
         bundle = path / "bundle" if (path / "bundle" / MANIFEST).is_file() else path
-        return _read(bundle, bundle.parent / "results")
+        return _read(
+            bundle, bundle.absolute().parent / "results", summary_beside(bundle.absolute())
+        )
     run_id = text.removeprefix("runs:/").strip("/")
     if text.startswith("models:/") or _RUN_ID.fullmatch(run_id):
         return _from_mlflow(text, run_id, tracking_uri)
@@ -100,13 +106,14 @@ def find_run(reference: str | Path, *, tracking_uri: str | None = None) -> Run:
     )
 
 
-def _read(bundle: Path, results: Path) -> Run:
-    """Read a bundle and the results beside it, if there are any."""
+def _read(bundle: Path, results: Path, summary: Path) -> Run:
+    """Read a bundle, and the results and the reviews beside it, if there are any."""
     import pandas as pd
 
     model = load(bundle)
+    review = read_summary(summary, model.hash)
     if not (results / "metrics.json").is_file():
-        return Run(model)
+        return Run(model, review=review)
     tables = {
         name: pd.read_csv(results / f"{name}.csv")
         for name in _TABLES
@@ -118,7 +125,7 @@ def _read(bundle: Path, results: Path) -> Run:
         if (results / f"{name}.json").is_file()
     }
     plots = {path.stem: path.read_bytes() for path in sorted((results / "plots").glob("*.png"))}
-    run = Run(model, tables, values, plots)
+    run = Run(model, tables, values, plots, review=review)
     _check_same(run)
     return run
 
@@ -145,6 +152,7 @@ def _from_mlflow(text: str, run_id: str, tracking_uri: str | None) -> Run:
                 f"MLflow knows no run {run_id}", "the id of a run of this store", "check the id"
             ) from error
         metrics, params = dict(found.data.metrics), dict(found.data.params)
+        items = client.list_artifacts(run_id)
     with tempfile.TemporaryDirectory(prefix="magml-") as folder:
         try:
             bundle = find_bundle(download(f"runs:/{run_id}/bundle", f"{folder}", uri))
@@ -153,8 +161,10 @@ def _from_mlflow(text: str, run_id: str, tracking_uri: str | None) -> Run:
                 f"the run {run_id} holds no bundle", "a run that magml train recorded", "check it"
             ) from error
         results = download(f"runs:/{run_id}/results", folder, uri)
-        run = _read(bundle, results)
-    found_run = Run(run.model, run.tables, run.values, run.plots, run_id, metrics, params)
+        reviewed = any(item.path == ARTIFACTS for item in items)
+        review = download(f"runs:/{run_id}/{ARTIFACTS}", folder, uri) if reviewed else Path(folder)
+        run = _read(bundle, results, review / SUMMARY)
+    found_run = replace(run, run_id=run_id, tracked=metrics, params=params)
     _check_tracked(found_run)
     return found_run
 

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 from magml.errors import MissingDependencyError
 
 if TYPE_CHECKING:
+    from magml.review.feedback import Feedback, review_summary
     from magml.review.verify import Verification, verify_reviews
 
 _WHERE = {
+    "Feedback": "magml.review.feedback",
+    "review_summary": "magml.review.feedback",
     "Verification": "magml.review.verify",
     "verify_reviews": "magml.review.verify",
 }
 
-__all__ = ["Verification", "verify_reviews"]
+__all__ = ["Feedback", "Verification", "review_summary", "verify_reviews"]
 
 
 def __getattr__(name: str) -> Any:
