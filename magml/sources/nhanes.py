@@ -168,7 +168,7 @@ def _cycle_rows(cycle: Cycle) -> list[pd.DataFrame]:
     frames = _people(cycle, examined)
     if "diet" in cycle.files:
         frames += _diet(cycle.files["diet"], examined)
-    for table in ("chemistry", "crp", "crp_sensitive"):
+    for table in ("chemistry", "crp", "crp_sensitive", "body"):
         if table in cycle.files:
             variables = settings[table]
             values = read_table(cycle.files[table], (), tuple(variables))
