@@ -36,11 +36,18 @@ def test_rows_chosen_give_the_bag_of_those_rows_alone(rows):
     assert within.to_bytes() == alone.to_bytes()
 
 
-def test_batches_give_the_booster_of_the_whole_matrix(rows, monkeypatch):
+def test_shared_cuts_of_all_rows_give_the_booster_of_the_whole_matrix(rows, monkeypatch):
     whole = fit_bag(*rows, ONE, seed=2)
     monkeypatch.setattr(member_module, "_SMALL", 0)
     monkeypatch.setattr(member_module, "_BATCH", 700)  # seven batches
-    assert fit_bag(*rows, ONE, seed=2).to_bytes() == whole.to_bytes()
+    shared = fit_bag(*rows, ONE, seed=2)
+    assert shared.to_bytes() == whole.to_bytes()
+    monkeypatch.setattr(member_module, "_CUT_ROWS", 300)
+    fewer = fit_bag(*rows, ONE, seed=2)
+    assert fewer.to_bytes() != whole.to_bytes()
+    assert np.corrcoef(fewer.margin(rows[0]), whole.margin(rows[0]))[0, 1] > 0.95
+    two = fit_bag(*rows, ONE.model_copy(update={"members": 2}), seed=2, threads=2)
+    assert two.to_bytes()[0] == fewer.to_bytes()[0]
 
 
 def test_threads_within_a_member_change_no_byte(rows):

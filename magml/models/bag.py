@@ -275,7 +275,14 @@ def fit_bag(
     _, person = np.unique(group[pool], return_inverse=True)
     training = TrainingRows(matrix, outcome, weight)
     train = partial(
-        _fit_member, training, pool, person, estimator, parameters=parameters, seed=seed
+        _fit_member,
+        training,
+        pool,
+        person,
+        estimator,
+        parameters=parameters,
+        cuts=training.cuts(pool, int(parameters["max_bin"]), workers),
+        seed=seed,
     )
     if at_once == 1:
         boosters = [train(number) for number in range(estimator.members)]
@@ -325,6 +332,7 @@ def _fit_member(
     number: int,
     *,
     parameters: dict[str, Any],
+    cuts: xgb.DMatrix | None,
     seed: int,
 ) -> xgb.Booster:
     """Train one member on its people among the rows of `pool`."""
@@ -337,6 +345,7 @@ def _fit_member(
         pool[~chosen],
         {**parameters, "seed": derive_seed(seed, "member", number)},
         estimator.rounds,
+        cuts=cuts,
         early_stopping=estimator.early_stopping,
     )
 

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import xgboost as xgb
 
-#: Up to so many values a plain DMatrix is quicker than one quantised batch by batch, and small.
-_SMALL = 30_000_000
+#: Up to so many values each member finds its own cuts; beyond, the members share cuts.
+_SMALL = 20_000_000
+#: Rows that shared cuts are found on, spread evenly over all: some 300 for each of 64 bins.
+_CUT_ROWS = 20_000
 #: Values of one batch.
 _BATCH = 10_000_000
 
@@ -39,18 +41,29 @@ class TrainingRows:
         weights = None if self.weight is None else self.weight[rows]
         return float(np.average(self.y[rows].astype(np.float64), weights=weights))
 
-    def data(self, rows: NDArray[np.intp], max_bin: int, threads: int) -> xgb.DMatrix:
-        """Return rows as XGBoost takes them; many are quantised batch by batch.
+    def cuts(self, rows: NDArray[np.intp], max_bin: int, threads: int) -> xgb.DMatrix | None:
+        """Return a small matrix whose cuts all members take over; None where rows are few.
 
-        Both forms give the same booster where the batches' sketches are exact, as on up to some
-        ten thousand rows.
+        Finding cuts takes a quarter of a member's time, and members hardly differ in them.
         """
         import xgboost as xgb
 
         if rows.size * self.X.shape[1] <= _SMALL:
+            return None
+        some = rows[np.unique(np.linspace(0, len(rows) - 1, _CUT_ROWS).astype(np.intp))]
+        return xgb.QuantileDMatrix(self.X[some], max_bin=max_bin, missing=np.nan, nthread=threads)
+
+    def data(
+        self, rows: NDArray[np.intp], max_bin: int, threads: int, cuts: xgb.DMatrix | None
+    ) -> xgb.DMatrix:
+        """Return rows as XGBoost takes them; with shared cuts they are binned batch by batch."""
+        import xgboost as xgb
+
+        if cuts is None:
             return xgb.DMatrix(**self._batch(rows), missing=np.nan, nthread=threads)
-        batches = _batches(self, rows)
-        return xgb.QuantileDMatrix(batches, max_bin=max_bin, missing=np.nan, nthread=threads)
+        return xgb.QuantileDMatrix(
+            _batches(self, rows), max_bin=max_bin, missing=np.nan, nthread=threads, ref=cuts
+        )
 
     def _batch(self, rows: NDArray[np.intp]) -> dict[str, Any]:
         """Return a copy of rows with outcome and weight."""
@@ -89,6 +102,7 @@ def fit_member(
     parameters: Mapping[str, Any],
     rounds: int,
     *,
+    cuts: xgb.DMatrix | None = None,
     early_stopping: int | None = None,
 ) -> xgb.Booster:
     """Train one booster.
@@ -105,6 +119,8 @@ def fit_member(
         XGBoost's parameters, with `max_bin` and `nthread`.
     rounds
         Number of trees; with early stopping at most so many.
+    cuts
+        What `TrainingRows.cuts` returned.
     early_stopping
         Stop when so many trees did not lower the log loss, and drop them. Without rows of both
         classes left out there is nothing to measure, and all rounds are kept.
@@ -120,7 +136,7 @@ def fit_member(
         **parameters,
         "base_score": min(max(training.prevalence(rows), 1e-6), 1 - 1e-6),
     }
-    data = training.data(rows, max_bin, threads)
+    data = training.data(rows, max_bin, threads, cuts)
     outcome = training.y[left_out]
     if early_stopping is None or not left_out.size or outcome.min() == outcome.max():
         found = xgb.train(settings, data, num_boost_round=rounds)

@@ -1,0 +1,122 @@
+"""Explaining many rows: exact SHAP of a bag against shap.TreeExplainer on the bag in one booster.
+
+    python benchmarks/explaining.py --rows 1e5 --json figures.jsonl
+
+Ten members of 160 trees (depth 4 unless said), 300 columns, 30% missing. TreeExplainer and
+``pred_contribs`` take the same time for every row; they explain a tenth of the rows, and their
+seconds are given for all. `explain` finds the members' agreement and places as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from timing import compare, keep, once, table
+from training import COLUMNS, ROUNDS, matrix
+
+WAYS = [
+    "shap.TreeExplainer, members in one booster",
+    "XGBoost pred_contribs, members in one booster",
+    "magml, contributions",
+    "magml, contributions, agreement and places",
+]
+TENTH = 10
+
+
+def merged(bag: Any) -> Any:
+    """Return one booster whose margin is the mean of the members'."""
+    import xgboost as xgb
+
+    parts = [json.loads(booster.save_raw("json")) for booster in bag.boosters]
+    whole, count = parts[0], len(parts)
+    model = whole["learner"]["gradient_booster"]["model"]
+    trees, bases = [], []
+    for part in parts:
+        base = float(str(part["learner"]["learner_model_param"]["base_score"]).strip("[]"))
+        bases.append(np.log(base / (1 - base)))
+        for tree in part["learner"]["gradient_booster"]["model"]["trees"]:
+            tree["id"] = len(trees)
+            # A leaf's value stands where an inner node has its condition.
+            for k, left in enumerate(tree["left_children"]):
+                if left == -1:
+                    tree["split_conditions"][k] /= count
+            tree["base_weights"] = [weight / count for weight in tree["base_weights"]]
+            trees.append(tree)
+    model["trees"], model["tree_info"] = trees, [0] * len(trees)
+    model["iteration_indptr"] = list(range(len(trees) + 1))
+    model["gbtree_model_param"]["num_trees"] = str(len(trees))
+    base = 1 / (1 + np.exp(-np.mean(bases)))
+    whole["learner"]["learner_model_param"]["base_score"] = f"[{base:.9E}]"
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        file.write(json.dumps(whole).encode())
+        file.flush()
+        return xgb.Booster({"nthread": 2}, model_file=file.name)
+
+
+def run(way: str, rows: int, depth: int) -> None:
+    import xgboost as xgb
+
+    from magml.definitions.model import Estimator
+    from magml.explanations.shap_values import contributions
+    from magml.models.bag import fit_bag
+
+    X, y = matrix(max(rows, 8_000))
+    estimator = Estimator(members=10, rounds=ROUNDS, parameters={"max_depth": depth})
+    bag = fit_bag(X[:8_000], y[:8_000], np.arange(8_000), estimator, seed=1, threads=2)
+    X = X[:rows]
+    some = X[: max(rows // TENTH, 1)]
+    one = merged(bag)
+    margin = bag.margin(X)
+    assert (
+        np.abs(one.predict(xgb.DMatrix(some), output_margin=True) - margin[: len(some)]).max()
+        < 1e-5
+    )
+    base = float(bag.contributions(X[:1])[0, -1])
+    levels = {"concept": np.arange(COLUMNS) // 3, "domain": np.arange(COLUMNS) // 60}
+
+    def checked(values: np.ndarray) -> dict[str, float]:
+        off = float(np.abs(values.sum(axis=1) + base - margin).max())
+        assert off < 1e-5, off
+        return {"largest_difference": off}
+
+    def explainer() -> None:
+        import shap
+
+        shap.TreeExplainer(one).shap_values(some)
+
+    ways = {
+        WAYS[0]: explainer,
+        WAYS[1]: lambda: one.predict(xgb.DMatrix(some, nthread=2), pred_contribs=True) is None,
+        WAYS[2]: lambda: checked(bag.contributions(X)[:, :-1]),
+        WAYS[3]: lambda: checked(contributions(bag, X, base, levels).log_odds),
+    }
+    once(ways[way])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=float, default=1e5)
+    parser.add_argument("--depth", type=int, default=4)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.one:
+        run(chosen.one, int(chosen.rows), chosen.depth)
+        return
+    settings = ["--rows", str(chosen.rows), "--depth", str(chosen.depth)]
+    figures = compare(__file__, WAYS, chosen.repeat, settings)
+    for way in WAYS[:2]:
+        figures[way]["seconds"] *= TENTH
+    print(f"{chosen.rows:,.0f} rows, 10 members of {ROUNDS} trees of depth {chosen.depth}")
+    print(table(figures, WAYS[0]))
+    keep(chosen.json, "explaining", {"rows": chosen.rows, "depth": chosen.depth}, figures)
+
+
+if __name__ == "__main__":
+    main()
