@@ -151,13 +151,9 @@ def survey_section(people: pd.DataFrame) -> str:
         found = _regress(people, value, [people["short"]], adult, basic=True)
         shown = _interval(found.combination(_pick(found, 1)), 3)
         lines.append(f"| {name} | {found.n:,} | {means[0]} | {means[1]} | {shown} |")
-    lines += ["", "**C-reactive protein.** Change of the geometric mean of CRP (%) for one SD of "
-              "the predicted status, or one point of the depletion score, from regressions of log CRP "
-              "with a term for each cycle; the two assays are never compared with each other. "
-              "Basic: age and sex. Full: also race and ethnicity, smoking, BMI and BMI squared. "
-              "The last column is the difference between the two slopes.", "",
-              "| | people | model | n | intake below EAR | not below | below less not below |",
-              "|---|---|---|---|---|---|---|"]  # fmt: skip
+    lines += ["", CRP_EXPLAINED, ""]
+    lines += ["| | people | model | n | intake below EAR | not below | below less not below |"]
+    lines += ["|---|---|---|---|---|---|---|"]
     groups = {"all cycles with CRP": adult}
     groups |= {f"{name} assay": adult & people["cycle"].isin(list(letters)).to_numpy()
                for name, letters in PERIODS.items()}  # fmt: skip
@@ -265,6 +261,12 @@ is the one to read. Survey-weighted (day-one dietary weights, Taylor linearisati
 Association is no proof: age, kidney function and drugs go with CRP whatever magnesium does.
 """
 
+CRP_EXPLAINED = """\
+**C-reactive protein.** Change of the geometric mean of CRP (%) for one SD of the predicted status, or
+one point of the depletion score, from regressions of log CRP with a term for each cycle, so that the
+two assays (nephelometry to 2010, high-sensitivity from 2015, none between) are never compared with
+each other. Basic: age and sex. Full: also race and ethnicity, smoking, BMI and BMI squared. The last
+column is the difference between the two slopes."""
 
 if __name__ == "__main__":
     main()

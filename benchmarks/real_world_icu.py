@@ -20,12 +20,11 @@ ALSO = (*(f"medication.{name}.active" for name in DIURETICS),
         "medication.proton_pump_inhibitor.active", "lab.egfr", "demographic.female.last",
         "demographic.age.years", "lab.magnesium.last")  # fmt: skip
 
-EXPLAINED = (
-    "Serum below 0.70 mmol/L (1.7 mg/dL, 1.40 mEq/L) after the prediction time, among those in "
-    "whom somebody measured it. AUROC with intervals over hospitals. The depletion score has no alcohol "
-    "here, and an item that is not recorded counts as absent. The outcome is serum, which is not "
-    "what the model predicts."
-)
+EXPLAINED = """\
+Serum below 0.70 mmol/L (1.7 mg/dL, 1.40 mEq/L) after the prediction time, among those in whom
+somebody measured it. AUROC with intervals over hospitals. The depletion score has no alcohol here,
+and an item that is not recorded counts as absent. The outcome is serum, which is not what the model
+predicts."""
 
 
 def icu_section(model: Any, data: Path) -> str:
