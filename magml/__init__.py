@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from magml.features import build_features
     from magml.models import MagnesiumRiskClassifier, magnesium_depletion_score
     from magml.monitoring import monitor
+    from magml.population_study import population
     from magml.report import write_report
     from magml.review import review_summary, verify_reviews
     from magml.service import serve
@@ -47,6 +48,7 @@ _WHERE = {
     "serve": "magml.service",
     "simulate": "magml.simulation.world",
     "pool": "magml.validation",
+    "population": "magml.population_study",
     "recalibrate": "magml.validation",
     "validate": "magml.validation",
     "review_summary": "magml.review",
@@ -68,6 +70,7 @@ __all__ = [
     "monitor",
     "open_source",
     "pool",
+    "population",
     "promote",
     "read_events",
     "recalibrate",

@@ -48,9 +48,9 @@ def ckd_epi_2021(
 
 
 def ckd_epi_2009(
-    creatinine_mg_dl: ArrayLike, age: ArrayLike, female: ArrayLike
+    creatinine_mg_dl: ArrayLike, age: ArrayLike, female: ArrayLike, black: ArrayLike = 0
 ) -> NDArray[np.float64]:
-    """Return the CKD-EPI creatinine estimate of 2009 with its term for race left out.
+    """Return the CKD-EPI creatinine estimate of 2009, with or without its term for race.
 
     For comparison with older publications; new work uses :func:`ckd_epi_2021`.
 
@@ -58,6 +58,9 @@ def ckd_epi_2009(
     ----------
     creatinine_mg_dl, age, female
         As for :func:`ckd_epi_2021`.
+    black
+        1 for people recorded as Black, whose rate the equation raises by 15.9%; default nobody,
+        which leaves the term out. NaN counts as 0.
 
     Returns
     -------
@@ -66,20 +69,21 @@ def ckd_epi_2009(
 
     Notes
     -----
-    141 x min(Scr/k, 1)^a x max(Scr/k, 1)^-1.209 x 0.993^age x 1.018 if female; k is 0.7 and 0.9,
-    a is -0.329 and -0.411. Source: Levey AS et al., Ann Intern Med 2009;150:604-12,
-    doi 10.7326/0003-4819-150-9-200905050-00006.
+    141 x min(Scr/k, 1)^a x max(Scr/k, 1)^-1.209 x 0.993^age x 1.018 if female x 1.159 if Black;
+    k is 0.7 and 0.9, a is -0.329 and -0.411. Source: Levey AS et al., Ann Intern Med
+    2009;150:604-12, doi 10.7326/0003-4819-150-9-200905050-00006.
 
     Examples
     --------
-    >>> ckd_epi_2009([0.7, 0.9], [0, 0], [1, 0]).round(3)
-    array([143.538, 141.   ])
+    >>> ckd_epi_2009([0.7, 0.9, 0.9], [0, 0, 0], [1, 0, 0], [0, 0, 1]).round(3)
+    array([143.538, 141.   , 163.419])
     """
     scr, years, woman, known = _inputs(creatinine_mg_dl, age, female)
     ratio = scr / np.where(woman, 0.7, 0.9)
     below = np.minimum(ratio, 1.0) ** np.where(woman, -0.329, -0.411)
     above = np.maximum(ratio, 1.0) ** -1.209
-    rate = 141.0 * below * above * 0.993**years * np.where(woman, 1.018, 1.0)
+    term = np.where(np.asarray(black, dtype=np.float64) > 0.5, 1.159, 1.0)
+    rate = 141.0 * below * above * 0.993**years * np.where(woman, 1.018, 1.0) * term
     return np.where(known, rate, np.nan)
 
 

@@ -112,6 +112,70 @@ def test_design_shares_the_weight_among_cycles(tmp_path: Path) -> None:
     ).fetchall() == [(11, 2022)]
 
 
+def test_a_second_day_supplements_and_race(tmp_path: Path) -> None:
+    folder = survey(tmp_path)
+    write_xport(
+        folder / "DR2TOT_C.xpt",
+        {"SEQN": [1, 2], "DR2DRSTZ": [1, 5], "DR2TMAGN": [250, 200], "DR2TCALC": [800, 900]},
+    )
+    write_xport(folder / "DSQTOT_C.xpt", {"SEQN": [1, 2], "DSQTMAGN": [100, None]})
+    write_xport(
+        folder / "DEMO_C.xpt.gz",
+        {"SEQN": [1], "RIDSTATR": [2], "RIAGENDR": [1], "RIDAGEYR": [40], "RIDRETH1": [4]},
+    )
+    events = open_source("nhanes", folder)
+    found = events.connection.execute(
+        f"SELECT code, numeric_value, time, known_time FROM {events.relation} WHERE subject_id = 1 "
+        "AND (time > TIMESTAMP '2004-01-01 12:00' OR code LIKE 'RACE%' OR code LIKE '%supplement')"
+        " ORDER BY code"
+    ).fetchall()
+    day, known = dt.datetime(2004, 1, 6), dt.datetime(2004, 1, 7, 9)
+    assert found == [
+        ("DIET//calcium", 800, day, known),
+        ("DIET//magnesium", 250, day, known),
+        ("DIET//magnesium_supplement", 100, EXAMINED, EXAMINED),
+        ("RACE//Black", None, None, None),
+    ]
+
+
+def test_creatinine_is_brought_to_the_standard(tmp_path: Path) -> None:
+    for letter, first in (("C", 1), ("D", 11)):
+        survey(tmp_path, letter, first)
+    demo = {"SEQN": [21], "RIDSTATR": [2], "RIAGENDR": [1], "RIDAGEYR": [40]}
+    write_xport(tmp_path / "DEMO.xpt", demo)
+    write_xport(tmp_path / "LAB18.xpt", {"SEQN": [21], "LBXSCR": [1.0]})
+    events = open_source("nhanes", tmp_path)
+    found = events.connection.execute(
+        f"SELECT subject_id, numeric_value FROM {events.relation} WHERE code = 'LOINC//2160-0' "
+        "ORDER BY 1"
+    ).fetchall()
+    # 2003-04 as it is; 2005-06: 0.978 x 0.9 - 0.016; 1999-2000: 1.013 + 0.147.
+    assert found == [
+        (1, pytest.approx(0.9)),
+        (11, pytest.approx(0.8642)),
+        (21, pytest.approx(1.16)),
+    ]
+
+
+def test_the_combined_files_before_the_pandemic(tmp_path: Path) -> None:
+    survey(tmp_path, "J")
+    demo = {
+        "SEQN": [1, 50], "RIDSTATR": [2, 2], "RIAGENDR": [1, 2], "RIDAGEYR": [40, 30],
+        "SDMVSTRA": [1, 1], "SDMVPSU": [1, 2], "WTMECPRP": [32, 64],
+    }  # fmt: skip
+    write_xport(tmp_path / "P_DEMO.xpt", demo)
+    # They hold J again: without a word J is read, and both together are refused.
+    assert design(tmp_path, "examination")["cycle"].unique().tolist() == ["J"]
+    with pytest.raises(InputError, match="the cycles J and P"):
+        open_source("nhanes", tmp_path, cycles=["J", "P"])
+    survey(tmp_path, "C", 101)
+    table = design(tmp_path, "examination", ["C", "P"])
+    # 2 years of 5.2 and 3.2 of 5.2.
+    share = table.set_index("subject_id")["weight"]
+    assert share[101] == pytest.approx(10 * 2 / 5.2)
+    assert share[50] == pytest.approx(64 * 3.2 / 5.2)
+
+
 def test_usual_drinks_of_both_questionnaires() -> None:
     older = pd.DataFrame(
         {

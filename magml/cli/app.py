@@ -30,6 +30,7 @@ from magml.cli.options import (
     print_result,
     progress_lines,
 )
+from magml.cli.population import population
 from magml.cli.report import report
 from magml.cli.review_summary import review_summary
 from magml.cli.serve import promote, rollback, serve, serve_key
@@ -332,6 +333,7 @@ for verb in (
     rollback,
     simulate,
     diet,
+    population,
 ):
     app.command()(verb)
 app.command(name="verify-reviews")(verify_reviews)

@@ -22,6 +22,7 @@ from magml.definitions.body_status import (
 from magml.definitions.catalogue import Catalogue, DomainFile, Frozen, Reference
 from magml.definitions.experiment import ExperimentDefinition
 from magml.definitions.model import ModelDefinition
+from magml.definitions.population import PopulationStudy
 from magml.errors import DefinitionError, nearest
 from magml.files import canonical_json, sha256_bytes
 
@@ -124,7 +125,26 @@ def read_model(name: str | Path, workspace: str | Path | None = None) -> ModelDe
 def read_experiment(name: str | Path, workspace: str | Path | None = None) -> ExperimentDefinition:
     """Read a file of ``experiments/``."""
     path = find("experiments", name, workspace)
-    return parse(ExperimentDefinition, read_yaml(path), f"experiments/{path.name}")
+    content = read_yaml(path)
+    if isinstance(content, dict) and content.get("kind") == "population":
+        raise DefinitionError(
+            f"experiments/{path.name} is a study of a population: it trains nothing",
+            "an experiment with a model and a cohort",
+            f"run magml population {path.stem} --data FOLDER",
+        )
+    return parse(ExperimentDefinition, content, f"experiments/{path.name}")
+
+
+def read_population(name: str | Path, workspace: str | Path | None = None) -> PopulationStudy:
+    """Read a file of ``experiments/`` with ``kind: population``.
+
+    Examples
+    --------
+    >>> read_population("nhanes_mds").score.default.equation
+    'ckd_epi_2021'
+    """
+    path = find("experiments", name, workspace)
+    return parse(PopulationStudy, read_yaml(path), f"experiments/{path.name}")
 
 
 def read_outcome(

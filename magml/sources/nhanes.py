@@ -50,7 +50,7 @@ def open_layout(data: Any, connection: duckdb.DuckDBPyConnection, *, cycles: Any
         frames.extend(_cycle_rows(cycle))
         lacking += [
             f"{table} of {cycle.letter}"
-            for table in ("diet", "chemistry", "drugs", "alcohol")
+            for table in ("diet", "second_day", "supplements", "chemistry", "drugs", "alcohol")
             if table not in cycle.files
         ]
     whole = pd.concat(
@@ -79,6 +79,7 @@ def open_layout(data: Any, connection: duckdb.DuckDBPyConnection, *, cycles: Any
             "year): results known at 10:00, the recall is of the day before, drugs run since "
             "the days reported",
             "no cycle measured magnesium in serum; DIET//magnesium is intake from food",
+            "creatinine of 1999-2000 and 2005-06 was brought to the standard",
             "recalls other than reliable, refused answers and drugs not named were left out; "
             "a combination is one row an ingredient",
             "survey weights are not in the events: magml.sources.nhanes.design",
@@ -99,8 +100,9 @@ def design(
     data
         Folder of the files.
     weight
-        Which two-year weight: that of the smallest part whose answers are used (``diet`` for
-        the day-one recall). It is divided by the number of cycles.
+        Which weight: that of the smallest part whose answers are used (``diet`` for the day-one
+        recall). A cycle's is multiplied by its share of all years, so that of n cycles of two
+        years each is divided by n.
     cycles
         As for the layout.
 
@@ -121,12 +123,14 @@ def design(
     """
     import pandas as pd
 
-    weights: dict[str, str] = source_table("nhanes")["weights"]
+    weights: dict[str, list[str]] = source_table("nhanes")["weights"]
     if weight not in weights:
         raise InputError(f"no weight {weight!r}", nearest(weight, weights), "correct it")
-    variable, frames = weights[weight], []
+    frames = []
     found = find_cycles(Path(data), _letters(cycles))
+    years = sum(cycle.years for cycle in found)
     for cycle in found:
+        variable = weights[weight][cycle.letter == "P"]
         there = ("SDMVSTRA", "SDMVPSU") if weight == "diet" else ("SDMVSTRA", "SDMVPSU", variable)
         frame = read_table(cycle.files["demographics"], there)
         if weight == "diet":
@@ -136,12 +140,13 @@ def design(
                 )
             asked = read_table(cycle.files["diet"], (variable,))
             frame = frame.merge(asked, on="SEQN", how="left", validate="one_to_one")
-        frames.append(frame.assign(cycle=cycle.letter))
+        share = cycle.years / years
+        frames.append(frame.assign(cycle=cycle.letter, weight=frame[variable].fillna(0.0) * share))
     table = pd.concat(frames, ignore_index=True)
     return pd.DataFrame(
         {
             "subject_id": table["SEQN"],
-            "weight": table[variable].fillna(0.0) / len(found),
+            "weight": table["weight"],
             "stratum": table["SDMVSTRA"].astype("int64"),
             "psu": table["SDMVPSU"].astype("int64"),
             "cycle": table["cycle"],
@@ -168,12 +173,23 @@ def _cycle_rows(cycle: Cycle) -> list[pd.DataFrame]:
     frames = _people(cycle, examined)
     if "diet" in cycle.files:
         frames += _diet(cycle.files["diet"], examined)
+    if "second_day" in cycle.files:
+        frames += _diet(cycle.files["second_day"], examined, second=True)
+    if "supplements" in cycle.files:
+        variables = settings["supplements"]
+        taken = read_table(cycle.files["supplements"], (), tuple(variables))
+        for name in taken.columns[1:]:
+            rows = _numbers(taken, name, *variables[name])
+            frames.append(rows.assign(time=examined, known_time=examined))
     for table in ("chemistry", "crp", "crp_sensitive", "body"):
         if table in cycle.files:
             variables = settings[table]
             values = read_table(cycle.files[table], (), tuple(variables))
+            scale, shift = settings["creatinine"].get(cycle.letter, (1.0, 0.0))
             for name in values.columns[1:]:
                 code, unit = variables[name]
+                if name in ("LBXSCR", "LBDSCR"):
+                    values[name] = values[name] * scale + shift
                 late = {"time": examined, "known_time": examined + dt.timedelta(hours=1)}
                 frames.append(_numbers(values, name, code, unit).assign(**late))
     if "drugs" in cycle.files:
@@ -190,7 +206,8 @@ def _people(cycle: Cycle, examined: dt.datetime) -> list[pd.DataFrame]:
     """Return births, sexes and examinations."""
     import pandas as pd
 
-    people = read_table(cycle.files["demographics"], ("RIAGENDR", "RIDAGEYR", "RIDSTATR"))
+    needed = ("RIAGENDR", "RIDAGEYR", "RIDSTATR")
+    people = read_table(cycle.files["demographics"], needed, ("RIDRETH1",))
     if people["SEQN"].duplicated().any():
         raise InputError(
             f"{cycle.files['demographics'].name}: people stand twice", "one row each", "check it"
@@ -206,26 +223,40 @@ def _people(cycle: Cycle, examined: dt.datetime) -> list[pd.DataFrame]:
         end_time=examined + dt.timedelta(hours=8),
     )
     genders = pd.DataFrame({"subject_id": number, "code": sexes}).dropna()
-    return [births, genders, visits]
+    if "RIDRETH1" not in people.columns:
+        return [births, genders, visits]
+    races = "RACE//" + people["RIDRETH1"].map(source_table("nhanes")["races"])
+    return [
+        births, genders, visits, pd.DataFrame({"subject_id": number, "code": races}).dropna()
+    ]  # fmt: skip
 
 
-def _diet(path: Path, examined: dt.datetime) -> list[pd.DataFrame]:
-    """Return intake on the day before, from reliable recalls."""
+def _diet(path: Path, examined: dt.datetime, second: bool = False) -> list[pd.DataFrame]:
+    """Return intake of the recalled day, from reliable recalls.
+
+    The first is of the day before the examination; the second, by telephone 3 to 10 days after it,
+    stands on the fifth day and is known on the next.
+    """
     settings = source_table("nhanes")
-    known = [name for item in settings["diet"].values() for name in item["variables"]]
-    values = read_table(path, (), (*settings["reliable"], *known))
-    status = next((name for name in settings["reliable"] if name in values.columns), None)
+    reliable = settings["second_reliable" if second else "reliable"]
+    names = {
+        code: [name.replace("DR1", "DR2") if second else name for name in item["variables"]]
+        for code, item in settings["diet"].items()
+    }
+    values = read_table(path, (), (*reliable, *(name for all_ in names.values() for name in all_)))
+    status = next((name for name in reliable if name in values.columns), None)
     if status is None:
         raise InputError(
-            f"{path.name} has no {settings['reliable'][0]}", "the recall's status", "check the file"
+            f"{path.name} has no {reliable[0]}", "the recall's status", "check the file"
         )
     values = values[values[status] == 1]
-    today = examined.replace(hour=0)
-    times = {"time": today - dt.timedelta(days=1), "end_time": today, "known_time": examined}
+    day = examined.replace(hour=0) + dt.timedelta(days=5 if second else -1)
+    over = day + dt.timedelta(days=1)
+    times = {"time": day, "end_time": over, "known_time": over.replace(hour=examined.hour)}
     return [
-        _numbers(values, name, code, item["unit"]).assign(**times)
-        for code, item in settings["diet"].items()
-        for name in item["variables"]
+        _numbers(values, name, code, settings["diet"][code]["unit"]).assign(**times)
+        for code, variables in names.items()
+        for name in variables
         if name in values.columns
     ]
 

@@ -13,7 +13,9 @@ from magml.sources.tables import source_table
 if TYPE_CHECKING:
     import pandas as pd
 
-_NAME = re.compile(r"(?P<stem>\w+?)(_(?P<letter>[A-L]))?\.XPT(\.GZ)?")
+_NAME = re.compile(r"(?P<before>P_)?(?P<stem>\w+?)(_(?P<letter>[A-L]))?\.XPT(\.GZ)?")
+#: Years that a cycle speaks for; the pandemic ended that of the combined files.
+_YEARS = {"P": 3.2}
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class Cycle:
     Attributes
     ----------
     letter
-        C for 2003-04 to J for 2017-18, L for 2021-23; A for 1999-2000, whose files have none.
+        C for 2003-04 to J for 2017-18, L for 2021-23; A for 1999-2000, whose files have none;
+        P for the combined files of 2017 to March 2020 (``P_DEMO.xpt``), which hold J again.
     """
 
     letter: str
@@ -38,7 +41,12 @@ class Cycle:
         >>> Cycle("J", {}).start
         2017
         """
-        return 1999 + 2 * (ord(self.letter) - ord("A"))
+        return 2018 if self.letter == "P" else 1999 + 2 * (ord(self.letter) - ord("A"))
+
+    @property
+    def years(self) -> float:
+        """Years that its weights speak for."""
+        return _YEARS.get(self.letter, 2.0)
 
 
 def find_cycles(folder: Path, letters: tuple[str, ...] | None = None) -> tuple[Cycle, ...]:
@@ -49,12 +57,12 @@ def find_cycles(folder: Path, letters: tuple[str, ...] | None = None) -> tuple[C
     folder
         Folder of ``.xpt`` or ``.xpt.gz`` files under the survey's own names.
     letters
-        Letters of the cycles wanted; default all that have a DEMO file.
+        Letters of the cycles wanted; default all that have a DEMO file, without P where J is.
 
     Raises
     ------
     InputError
-        If there is no DEMO file, or none of a letter named.
+        If there is no DEMO file, none of a letter named, or both J and P are named.
     """
     table_of = {
         stem: table for table, stems in source_table("nhanes")["tables"].items() for stem in stems
@@ -63,7 +71,8 @@ def find_cycles(folder: Path, letters: tuple[str, ...] | None = None) -> tuple[C
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         match = _NAME.fullmatch(path.name.upper())
         if match and match["stem"] in table_of:
-            found.setdefault(match["letter"] or "A", {})[table_of[match["stem"]]] = path
+            letter = "P" if match["before"] else match["letter"] or "A"
+            found.setdefault(letter, {})[table_of[match["stem"]]] = path
     cycles = {
         letter: Cycle(letter, files)
         for letter, files in sorted(found.items())
@@ -79,6 +88,13 @@ def find_cycles(folder: Path, letters: tuple[str, ...] | None = None) -> tuple[C
             + (", ".join(cycles) or "none"),
             "name the folder of the NHANES files, or correct the option cycles",
         )
+    if {"J", "P"} <= set(letters or ()):
+        raise InputError(
+            "the cycles J and P", "one of them: the files of 2017 to March 2020 hold J again",
+            "name J or P",
+        )  # fmt: skip
+    if letters is None and "J" in cycles:
+        cycles.pop("P", None)
     return tuple(cycle for cycle in cycles.values() if not letters or cycle.letter in letters)
 
 
