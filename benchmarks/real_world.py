@@ -262,11 +262,12 @@ Association is no proof: age, kidney function and drugs go with CRP whatever mag
 """
 
 CRP_EXPLAINED = """\
-**C-reactive protein.** Change of the geometric mean of CRP (%) for one SD of the predicted status, or
-one point of the depletion score, from regressions of log CRP with a term for each cycle, so that the
-two assays (nephelometry to 2010, high-sensitivity from 2015, none between) are never compared with
-each other. Basic: age and sex. Full: also race and ethnicity, smoking, BMI and BMI squared. The last
-column is the difference between the two slopes."""
+**C-reactive protein.** Change of the geometric mean of CRP (%) for one SD of the predicted status,
+or one point of the depletion score, from regressions of log CRP with a term for each cycle, so that
+the two assays (nephelometry to 2010, high-sensitivity from 2015, none between) are never compared
+with each other. Basic: age and sex. Full: also race and ethnicity, smoking, BMI and BMI squared.
+The last column is the difference between the two slopes."""
+
 
 if __name__ == "__main__":
     main()
