@@ -228,7 +228,12 @@ def weighted_regression(
     moved = sums - (centre / count[:, None])[strata]
     middle = (moved * (count / (count - 1))[strata][:, None]).T @ moved
     inverse = np.linalg.inv(A)
-    return Regression(b, inverse @ middle @ inverse, int(use.sum()), len(sums) - len(count))
+    return Regression(
+        np.asarray(b, dtype=np.float64),
+        inverse @ middle @ inverse,
+        int(use.sum()),
+        len(sums) - len(count),
+    )
 
 
 def _design(
