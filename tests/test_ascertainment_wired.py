@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from magml.errors import CohortError
 from magml.experiments import train
 from magml.experiments.study import build_study, read_definitions
 from magml.progress import silent
+from magml.report import write_report
 from magml.simulation import generate_hospital
 from tests.test_train import small_workspace
 
@@ -76,6 +78,35 @@ def test_raw_and_corrected_stand_side_by_side(runs) -> None:
     assert "who could have been tested" in result.summary()
     card = (result.bundle / "card.md").read_text()
     assert "could have been tested" in card
+
+
+def test_the_report_shows_raw_and_corrected_or_says_that_nothing_was_corrected(
+    runs, tmp_path: Path
+) -> None:
+    pages = {}
+    for name, result in runs.items():
+        path = tmp_path / f"{name}.md"
+        write_report(result.folder, markdown=path)
+        text = path.read_text(encoding="utf-8")
+        pages[name] = text.partition("## Who gets tested")[2].partition("\n## ")[0]
+    assert "No correction was made for who gets tested" in pages["plain"]
+    assert "Everybody, doubly robust" not in pages["plain"]
+    assert "No correction was made" not in pages["corrected"]
+    table = pd.read_csv(runs["corrected"].folder / "results" / "ascertainment.csv")
+    row = table[(table["model"] == "model") & (table["metric"] == "auroc")].iloc[0]
+    line = next(x for x in pages["corrected"].splitlines() if x.startswith("| AUROC |"))
+    for estimate in ("raw", "weighted", "robust"):
+        assert f"{row[estimate]:.3f} ({row[f'{estimate}_low']:.3f} to" in line
+    ratios = [x for x in pages["corrected"].splitlines() if x.startswith(("| 0.5 |", "| 2 |"))]
+    assert len(ratios) == 2
+    assert "not at hand" in _of_bundle(runs["corrected"].bundle, tmp_path)
+
+
+def _of_bundle(bundle: Path, folder: Path) -> str:
+    alone = shutil.copytree(bundle, folder / "alone")
+    write_report(alone, markdown=folder / "bundle.md")
+    text = (folder / "bundle.md").read_text(encoding="utf-8")
+    return text.partition("## Who gets tested")[2][:600]
 
 
 def test_nobody_who_was_not_tested_trains_or_is_predicted_by_who_saw_them(

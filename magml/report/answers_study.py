@@ -15,6 +15,7 @@ from magml.report.card import (
 )
 from magml.report.people import anchor_words
 from magml.report.run import Run
+from magml.report.tested import corrected
 
 
 class StudyAnswers:
@@ -139,7 +140,7 @@ class StudyAnswers:
         return (
             "A laboratory value against one threshold for everybody, but known only for the "
             f"{ordering['share_tested']:.0%} of the eligible whom somebody had tested: partial "
-            "verification."
+            f"verification. {self._correction()}"
         )
 
     def outcome_judgement(self) -> str | None:
@@ -204,7 +205,7 @@ class StudyAnswers:
         ordering = self._run.values.get("details", {}).get("ordering", {})
         tested = (
             f" Of the eligible, {ordering['share_tested']:.0%} were tested; they may differ from "
-            "the others."
+            f"the others. {self._correction()}"
             if "share_tested" in ordering
             else ""
         )
@@ -212,6 +213,12 @@ class StudyAnswers:
             f"{steps[-1]['times']:,} of {steps[0]['times']:,} prediction times are left, each "
             f"exclusion counted.{tested}"
         )
+
+    def _correction(self) -> str:
+        """Say whether figures were corrected for who was tested."""
+        if corrected(self._run):
+            return "Raw figures stand beside figures corrected for who was tested."
+        return "No figure was corrected for that."
 
 
 def _check(audit: dict[str, Any], name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
-from magml.report import card, decision, people, performance, robustness
+from magml.report import card, decision, people, performance, robustness, tested
 from magml.report.answers import Answers
 from magml.report.blocks import Block, Cell, Notice, Report, Section, Table, Text
 from magml.report.items import Answered, Guideline, Status, answer_items, read_guideline
@@ -46,6 +46,7 @@ def build_report(
         people.characteristics_section(run),
         people.missingness_section(run),
         performance.performance_section(run),
+        tested.tested_section(run),
         performance.baselines_section(run),
         decision.decision_section(run),
         robustness.subgroups_section(run),

@@ -45,8 +45,7 @@ def cohort_section(run: Run) -> Section:
             Notice(
                 f"Of {ordering['eligible']:,} who were eligible, {ordering['tested']:,} "
                 f"({ordering['share_tested']:.0%}) had the measurement that defines the outcome. "
-                "Cases among the others are unknown, and nothing here says how the model does on "
-                "them."
+                "Cases among the others are unknown; see who gets tested for what follows."
             )
         )
     return Section("cohort", "Who was taken in", tuple(blocks))

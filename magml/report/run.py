@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 #: What a report reads of a run's results.
 _TABLES = (
-    "attrition", "calibration", "characteristics", "differences", "folds", "instability",
-    "metrics", "missingness", "net_benefit", "sensitivity", "subgroups", "testing", "thresholds",
+    "ascertainment", "ascertainment_sensitivity", "attrition", "calibration", "characteristics",
+    "differences", "folds", "instability", "metrics", "missingness", "net_benefit", "sensitivity",
+    "subgroups", "testing", "thresholds",
 )  # fmt: skip
-_JSON = ("audit", "details", "explanations", "instability", "metrics", "units")
+_JSON = ("ascertainment", "audit", "details", "explanations", "instability", "metrics", "units")
 
 
 @dataclass(frozen=True, eq=False)
