@@ -18,14 +18,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from nhanes_mds import DEFAULT, EQUATIONS, read_people
 from real_world_icu import icu_section
 
 import magml
 from magml import magnesium_depletion_score, open_source
+from magml.definitions.read import read_population
 from magml.diet import recommended_intake
 from magml.experiments.study import Definitions, build_study, fit_final, read_definitions
 from magml.files import atomic_file
+from magml.population_study import filtration, read_people
 from magml.progress import silent
 from magml.sources.nhanes_files import find_cycles, read_table
 from magml.survey import Estimate, weighted_mean, weighted_proportion, weighted_regression
@@ -74,8 +75,9 @@ def variant() -> Definitions:
 
 def nhanes(model: Any, data: Path) -> pd.DataFrame:
     """Return one row a person: both scores, the depletion score, CRP, intake and covariates."""
-    people = read_people(data, None)
-    people["egfr"] = EQUATIONS[DEFAULT[0]](people["creatinine"], people["age"], people["female"])
+    survey = read_population("nhanes_mds")
+    people = read_people(survey, data)
+    people["egfr"] = filtration(survey.score.default.equation, people)
     people["mds"] = magnesium_depletion_score(
         diuretic=people["diuretic"], ppi=people["ppi"], egfr=people["egfr"],
         drinks_per_day=people["usual"], female=people["female"],
