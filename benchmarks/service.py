@@ -1,7 +1,9 @@
 """A service under load: many clients at once, each with one patient of 500 events.
 
 Prints answers by status, the 50th and 99th percentile of the answered and of all, and the memory
-of the service at the start and the end. Usage: python benchmarks/service.py BUNDLE [--clients 200]
+of the service while it runs. It fails where an answer is a 5xx other than 503, a connection is
+dropped, or the memory of the last quarter exceeds that of the second by more than a tenth.
+Usage: python benchmarks/service.py BUNDLE [--clients 200] [--waiting N]
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -44,6 +47,11 @@ def memory(pid: int) -> float:
     return float("nan")
 
 
+def watch(pid: int, used: list[float], stop: threading.Event) -> None:
+    while not stop.wait(1.0):
+        used.append(memory(pid))
+
+
 async def load(url: str, clients: int, seconds: float, body: bytes) -> list[tuple[str, float]]:
     found: list[tuple[str, float]] = []
     stop = time.perf_counter() + seconds
@@ -74,13 +82,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--events", type=int, default=500)
     parser.add_argument("--route", default="/score")
+    parser.add_argument("--waiting", type=int)
     chosen = parser.parse_args()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [str(Path(sys.executable).with_name("magml"))]
+    options = [] if chosen.waiting is None else ["--waiting", str(chosen.waiting)]
     service = subprocess.Popen(
-        [*command, "serve", chosen.bundle, "--port", str(port)], stderr=subprocess.DEVNULL
+        [*command, "serve", chosen.bundle, "--port", str(port), *options],
+        stderr=subprocess.DEVNULL,
     )
     try:
         url = f"http://127.0.0.1:{port}"
@@ -92,9 +103,12 @@ def main() -> None:
                 time.sleep(0.5)
         body = json.dumps(patient(np.random.default_rng(1), chosen.events)).encode()
         asyncio.run(load(url + chosen.route, 2, 3, body))  # warm
-        before = memory(service.pid)
+        used, stop = [], threading.Event()
+        watcher = threading.Thread(target=watch, args=(service.pid, used, stop))
+        watcher.start()
         found = asyncio.run(load(url + chosen.route, chosen.clients, chosen.seconds, body))
-        after = memory(service.pid)
+        stop.set()
+        watcher.join()
     finally:
         service.terminate()
         service.wait(60)
@@ -107,8 +121,14 @@ def main() -> None:
         "p50_ms": round(float(np.percentile(answered, 50)), 1),
         "p99_ms": round(float(np.percentile(answered, 99)), 1),
         "p99_all_ms": round(float(np.percentile(every, 99)), 1),
-        "memory_mb": [round(before), round(after)], "exit": service.returncode,
+        "memory_mb": [round(value) for value in used[:: max(1, len(used) // 12)]],
+        "exit": service.returncode,
     }, indent=2))  # fmt: skip
+    quarter = max(1, len(used) // 4)
+    grown = max(used[-quarter:]) > 1.1 * max(used[quarter : 2 * quarter] or used)
+    bad = [s for s in statuses if not s.isdigit() or (s.startswith("5") and s != "503")]
+    if bad or grown:
+        sys.exit(f"failed: {', '.join(bad) or 'memory grew'}")
 
 
 if __name__ == "__main__":

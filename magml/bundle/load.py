@@ -158,8 +158,25 @@ def _meaning(catalogue: Catalogue, name: str) -> dict[str, Any] | None:
     return {k: v for k, v in item.model_dump(mode="json").items() if k not in _FOR_PEOPLE}
 
 
+#: What parsing raises where the hashes are right and the content is not what magml writes.
+_MALFORMED = (
+    AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError,
+)  # fmt: skip
+
+
 def _model(verified: VerifiedFiles, threads: int) -> Model:
     """Return the model that the files of a bundle hold."""
+    try:
+        return _parsed(verified, threads)
+    except _MALFORMED as error:
+        raise BundleError(
+            f"the bundle does not read ({type(error).__name__})",
+            "a bundle written by this version of magml",
+            "use the magml that wrote the bundle, or train again",
+        ) from error
+
+
+def _parsed(verified: VerifiedFiles, threads: int) -> Model:
     from magml.definitions.catalogue import Catalogue
     from magml.definitions.model import ModelDefinition
     from magml.definitions.read import parse
@@ -178,7 +195,7 @@ def _model(verified: VerifiedFiles, threads: int) -> Model:
         members = int(schema["members"])
         stated = str(schema["plan_hash"])
         plan = Plan.from_dict(_json(verified, "plan.json"))
-    except (DefinitionError, KeyError, TypeError, ValueError) as error:
+    except (DefinitionError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise BundleError(
             f"the bundle does not read ({type(error).__name__}: {error})",
             "a bundle written by this version of magml",

@@ -288,10 +288,12 @@ class Model:
         )
 
     def _matrix(self, events: Any, relation: str, threads: int | None) -> FeatureMatrix:
+        from magml.events.table import reading
         from magml.features import build_matrix
 
         # A stray unit costs its value, not the prediction: it is left out, as training would have.
-        return build_matrix(self.plan, events, relation, threads=threads, strict=False)
+        with reading("the records"):
+            return build_matrix(self.plan, events, relation, threads=threads, strict=False)
 
     @contextmanager
     def _inputs(self, events: Any, at: Any) -> Iterator[tuple[Any, str]]:

@@ -151,6 +151,7 @@ def score(
     """Score prediction times: risk, instability range, band and warnings a row."""
     from magml.bundle import load
     from magml.cli.rows import add_source_ids, prediction_rows, write_table
+    from magml.spreadsheet import neutralised
 
     model = load(bundle)
     rows = prediction_rows(model, events, at, labels, experiment, data)
@@ -165,7 +166,7 @@ def score(
         f"{name}: {n}" for name, n in bands.items()
     )
     if written is None and not as_json:
-        typer.echo(table.to_csv(index=False), nl=False)
+        typer.echo(neutralised(table).to_csv(index=False), nl=False)
         typer.echo(text, err=True)
         return
     print_result(summary, f"{text}\nWritten to {written}", as_json)
@@ -196,6 +197,7 @@ def explain(
     """Explain prediction times: every feature's exact contribution, with its evidence."""
     from magml.bundle import load
     from magml.cli.rows import prediction_rows, write_table
+    from magml.spreadsheet import neutralised
 
     model = load(bundle)
     rows = prediction_rows(model, events, at, labels, experiment, data)
@@ -205,7 +207,7 @@ def explain(
     drawn = [] if plots is None else _waterfalls(why, plots, top, level)
     summary = {"rows": int(why.n), "reasons": len(table), "out": written, "plots": drawn}
     if written is None and not as_json:
-        typer.echo(table.to_csv(index=False), nl=False)
+        typer.echo(neutralised(table).to_csv(index=False), nl=False)
         return
     text = f"{why.n} explained, {len(table)} reasons\nWritten to {written}"
     print_result(summary, text + (f"\n{len(drawn)} plots in {plots}" if drawn else ""), as_json)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from magml.errors import InputError
 from magml.events import Events, read_events, read_prediction_times
 from magml.files import atomic_file
+from magml.spreadsheet import neutralised
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +91,7 @@ def write_table(table: pd.DataFrame, out: Path | None) -> str | None:
             if out.suffix == ".parquet":
                 table.to_parquet(beside, index=False)
             else:
-                table.to_csv(beside, index=False)
+                neutralised(table).to_csv(beside, index=False)
     except OSError as error:
         raise InputError(
             f"'{out.name}' cannot be written ({error.strerror})",

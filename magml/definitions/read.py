@@ -25,6 +25,7 @@ from magml.definitions.model import ModelDefinition
 from magml.definitions.population import PopulationStudy
 from magml.errors import DefinitionError, nearest
 from magml.files import canonical_json, sha256_bytes
+from magml.limits import YAML_BYTES, YAML_VALUES, expanded_values
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _T = TypeVar("_T", bound=BaseModel)
@@ -70,15 +71,43 @@ def find(kind: str, name: str | Path, workspace: str | Path | None = None) -> Pa
 
 
 def read_yaml(path: Path) -> Any:
-    """Parse a YAML file; a syntax error, or a key written twice, names its line."""
+    """Parse a YAML file; a syntax error, or a key written twice, names its line.
+
+    Raises
+    ------
+    DefinitionError
+        If it does not parse, is larger than 5 MB, or its aliases unfold beyond all measure.
+    """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+        if path.stat().st_size > YAML_BYTES:
+            raise DefinitionError(
+                f"{path.name} is larger than {YAML_BYTES} bytes", "a definition that people read"
+            )
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+        if expanded_values(content) > YAML_VALUES:
+            raise DefinitionError(
+                f"{path.name} stands for more than {YAML_VALUES} values, its aliases followed",
+                "a definition that people read",
+                "write it without aliases",
+            )
+        return content
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "not readable as text"
         raise DefinitionError(
             f"{path.name}{where}: {problem}", "a YAML file", "correct that line"
+        ) from error
+    except OSError as error:
+        raise DefinitionError(
+            f"{path.name} cannot be read ({error.strerror})", "a file that reads", "check it"
+        ) from error
+    except (ValueError, TypeError, RecursionError, OverflowError) as error:
+        # PyYAML's own: a date that is none, a list as a key, nesting beyond the stack.
+        raise DefinitionError(
+            f"{path.name}: a value that is none, or too many levels ({type(error).__name__})",
+            "a YAML file",
+            "correct it",
         ) from error
 
 

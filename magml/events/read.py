@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magml.errors import InputError, nearest
 from magml.events.table import SQL_TYPES, Events, connect, identifier, text
+from magml.limits import check_files
 from magml.tables import EVENTS, LABELS, PREDICTION_TIMES, Column, Table
 
 if TYPE_CHECKING:
@@ -24,6 +26,10 @@ _ACCEPTED: dict[str, tuple[str, ...]] = {
     "timestamp": ("TIMESTAMP", "DATE"),
     "bool": ("BOOLEAN",),
 }
+
+
+#: A kind of error as engines name it, such as "Conversion Error".
+_KIND = re.compile(r"[A-Za-z ]{3,40}")
 
 
 def read_events(
@@ -191,6 +197,7 @@ def _scan(path: Path, table: Table) -> tuple[str, tuple[Path, ...]]:
         raise InputError(
             f"no file or folder '{path.name}'", f"a path to the {table.name}", "check the path"
         )
+    check_files(files)
     names = "[" + ", ".join(text(file) for file in files) + "]"
     suffix = "".join(files[0].suffixes[-2:]) if files[0].suffix == ".gz" else files[0].suffix
     if suffix == ".parquet":
@@ -340,5 +347,6 @@ def _next(connection: duckdb.DuckDBPyConnection) -> int:
 
 
 def _first_line(error: Exception) -> str:
-    """Return the first line of an engine's message without the values it may quote."""
-    return str(error).splitlines()[0].split(":")[0][:120] if str(error) else type(error).__name__
+    """Return the kind that an engine's message begins with; what follows may quote values or paths."""
+    kind = str(error).split(":")[0]
+    return kind if _KIND.fullmatch(kind) else type(error).__name__

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from magml.errors import InputError
 from magml.tables import EVENTS
 
 if TYPE_CHECKING:
@@ -86,9 +89,9 @@ class Events:
     def count(self) -> int:
         """Return the number of rows."""
         # fetchall, not fetchone: DuckDB 2 refuses the next statement while a result is unfinished.
-        return int(
-            self.connection.execute(f"SELECT count(*) FROM {self.relation}").fetchall()[0][0]
-        )
+        with reading(f"the records of {self.name}"):
+            found = self.connection.execute(f"SELECT count(*) FROM {self.relation}").fetchall()
+        return int(found[0][0])
 
     def materialise(self) -> Events:
         """Return the same events as a temporary table in the order of people.
@@ -96,6 +99,16 @@ class Events:
         The table is written by ranges of people: sorting all rows at once needs memory for all of
         them, and DuckDB then fails instead of spilling.
         """
+        with reading(f"the records of {self.name}"):
+            return self._materialised()
+
+    def to_arrow(self) -> pa.Table:
+        """Return all rows as an Arrow table."""
+        columns = ", ".join(EVENTS.names)
+        with reading(f"the records of {self.name}"):
+            return self.connection.sql(f"SELECT {columns} FROM {self.relation}").to_arrow_table()
+
+    def _materialised(self) -> Events:
         connection, name = self.connection, f"{self.relation}_stored"
         rough = f"{name}_unsorted"
         columns = ", ".join(EVENTS.names)
@@ -124,10 +137,47 @@ class Events:
         connection.execute(f"DROP TABLE {rough}")
         return replace(self, relation=name)
 
-    def to_arrow(self) -> pa.Table:
-        """Return all rows as an Arrow table."""
-        columns = ", ".join(EVENTS.names)
-        return self.connection.sql(f"SELECT {columns} FROM {self.relation}").to_arrow_table()
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Turn the engine's complaints about what it reads into an error without path or value.
+
+    Views are lazy: a damaged block or a line that does not fit may be met long after a file was
+    opened. What the engine says of a query of ours is a defect and passes through.
+
+    Parameters
+    ----------
+    what
+        What is read, for the message.
+
+    Raises
+    ------
+    InputError
+        If the records cannot be read, or memory or disk do not hold them.
+    """
+    import duckdb
+
+    try:
+        yield
+    except (duckdb.OutOfMemoryException, MemoryError) as error:
+        raise InputError(
+            f"{what} need more memory or disk than there is",
+            "room for the records",
+            "free memory and the temporary folder, or read fewer people at once",
+        ) from error
+    except (
+        duckdb.ParserException,
+        duckdb.BinderException,
+        duckdb.CatalogException,
+        duckdb.InternalException,
+    ):
+        raise
+    except (duckdb.Error, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{what} cannot be read ({type(error).__name__})",
+            "complete files, every line with the columns of the first",
+            "check the files, for example whether they arrived whole",
+        ) from error
 
 
 def connect(memory: str | None = None, threads: int | None = None) -> duckdb.DuckDBPyConnection:

@@ -12,6 +12,7 @@ from magml.experiments.run import train
 from magml.files import atomic_file
 from magml.progress import Report, part, silent
 from magml.simulation import generate_hospital
+from magml.spreadsheet import neutralised
 
 _MARK = "made-by-magml-demo"
 
@@ -75,7 +76,7 @@ def run_demo(
     highest = at.iloc[np.argsort(-scores["risk"].to_numpy(), kind="stable")[:20]]
     why = model.explain(events, highest)
     with atomic_file(folder / "reasons.csv") as beside:
-        why.reasons().to_csv(beside, index=False)
+        neutralised(why.reasons()).to_csv(beside, index=False)
     why.plot(row=0, level="concept", path=folder / "waterfall.png")
     report(1.0, "done")
     return {**result.to_dict(), "folder": str(folder), "text": _text(folder, result.summary())}

@@ -11,6 +11,7 @@ from magml.experiments.characteristics import characteristics, share_missing
 from magml.experiments.result import metrics_of
 from magml.experiments.units_account import units_account
 from magml.files import pretty_json
+from magml.spreadsheet import neutralised
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +81,7 @@ def write_results(
     details.testing.to_csv(folder / "testing.csv", index=False)
     _write_extras(folder, extras)
     plot_testing(performance, details.testing, folder / "plots" / "testing.png")
-    details.subgroups.table.to_csv(folder / "subgroups.csv", index=False)
+    neutralised(details.subgroups.table).to_csv(folder / "subgroups.csv", index=False)
     if details.sensitivity is not None:
         details.sensitivity.table.drop(columns="dimension").to_csv(
             folder / "sensitivity.csv", index=False

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from magml.errors import InputError
 from magml.events.table import SQL_TYPES, Events, connect
 from magml.fhir.rows import Reader, Resource, Row
+from magml.limits import check_files
 from magml.sources.tables import relation_name
 from magml.tables import EVENTS, SUBJECT_MAP
 
@@ -102,6 +103,7 @@ def read_ndjson(
         raise InputError(
             f"no .ndjson file in '{path.name}'", "a FHIR bulk export", "check the folder"
         )
+    check_files(files)
     referred = (
         json.loads(line)
         for file in files

@@ -384,7 +384,8 @@ def _items(value: Any) -> list[dict[str, Any]]:
 
 
 def _name(resource: Resource) -> str | None:
-    return f"{resource['resourceType']}/{resource['id']}" if resource.get("id") else None
+    kind, name = resource.get("resourceType"), resource.get("id")
+    return f"{kind}/{name}" if kind and name else None
 
 
 def _visit(resource: Resource) -> str | None:

@@ -17,6 +17,7 @@ from magml.errors import BundleError, CohortError, InputError, MagmlError
 from magml.models.member import TrainingRows, fit_member
 from magml.models.seeds import derive_seed
 from magml.models.tree_shap import member_contributions, row_blocks
+from magml.models.ubj import check_booster
 
 if TYPE_CHECKING:
     import xgboost as xgb
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 #: Contributions must sum to the log-odds within this.
 TOLERANCE = 1e-5
 _BLOCK = 2_000
+
+#: What a look into bytes raises that are no booster.
+_NO_BOOSTER = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,11 +131,14 @@ class Bag:
         """
         import xgboost as xgb
 
+        if not members:
+            raise BundleError("a bag without members", "at least one booster", "train again")
         boosters = []
         for number, data in enumerate(members):
             try:
+                check_booster(data)
                 booster = xgb.Booster({"nthread": 1}, model_file=bytearray(data))
-            except xgb.core.XGBoostError as error:
+            except (*_NO_BOOSTER, xgb.core.XGBoostError) as error:
                 raise BundleError(
                     f"member {number} of the bag is not a readable booster",
                     "a booster saved as UBJ",

@@ -116,7 +116,7 @@ class Baseline:
                 {str(name): float(share) for name, share in stored["bands"].items()},
                 tuple(CodeUse(**use) for use in stored["codes"]),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InputError(
                 "the bundle's account of its training does not read",
                 "a bundle as magml wrote it",

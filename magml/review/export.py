@@ -9,9 +9,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from magml.review.entry import Review
+from magml.spreadsheet import neutral
 
-#: What a spreadsheet takes for the start of a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 COLUMNS = (
     "number",
     "signed_at",
@@ -35,17 +34,6 @@ COLUMNS = (
     "data",
     "explanation",
 )
-
-
-def neutral(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula.
-
-    Examples
-    --------
-    >>> neutral("=1+1"), neutral(" @now"), neutral("fine")
-    ("'=1+1", "' @now", 'fine')
-    """
-    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
 
 
 def rows(reviews: Iterable[tuple[int, Review]]) -> list[dict[str, Any]]:

@@ -161,6 +161,7 @@ def create_app(reference: str, settings: Settings | None = None) -> FastAPI:
         tokens=chosen.cds_clients is not None,
         keys=None if chosen.keys is None else read_keys(chosen.keys),
         max_bytes=chosen.max_bytes,
+        waiting=chosen.waiting,
         metrics=metrics,
     )
     return app

@@ -32,7 +32,11 @@ _log = logging.getLogger("magml.service")
 
 
 class Guard:
-    """ASGI middleware: refuses what is too large or from nobody known, counts and logs the rest."""
+    """ASGI middleware: refuses what is too large, too much or from nobody known, counts the rest.
+
+    A request beyond `waiting` is answered before its body is read: reading and parsing what will
+    be refused would slow down those that are not.
+    """
 
     def __init__(
         self,
@@ -42,9 +46,10 @@ class Guard:
         max_bytes: int,
         metrics: Metrics,
         tokens: bool = False,
+        waiting: int | None = None,
     ) -> None:
         self._app, self._keys, self._max, self._metrics = app, keys, max_bytes, metrics
-        self._tokens = tokens
+        self._tokens, self._waiting, self._inside = tokens, waiting, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it."""
@@ -63,9 +68,14 @@ class Guard:
             await send(message)
 
         who = self._who(scope)
+        work = int(scope["method"] == "POST")
+        full = work and self._waiting is not None and self._inside >= self._waiting
+        self._inside += work
         try:
             if who is None:
                 await _answer(sending, 401, "no valid API key: send it as X-API-Key")
+            elif full:
+                await _answer(sending, 503, f"{self._waiting} requests wait already: try again")
             elif self._declared(scope) > self._max or (body := await self._body(receive)) is None:
                 await _answer(sending, 413, f"a body above {self._max} bytes")
             else:
@@ -75,6 +85,8 @@ class Guard:
             _log.error("defect", extra={"request": request, "kind": type(error).__name__})
             if not state["status"]:
                 await _answer(sending, 500, f"a defect of magml; request {request}")
+        finally:
+            self._inside -= work
         seconds = time.perf_counter() - started
         # The route's pattern: a path as sent could hold an identifier.
         route = getattr(scope.get("route"), "path", "other")
@@ -144,5 +156,7 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 async def _answer(send: Send, status: int, error: str) -> None:
     body = json.dumps({"error": error}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    if status == 503:
+        headers.append((b"retry-after", b"1"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

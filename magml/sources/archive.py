@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import lzma
 import tarfile
 import zipfile
 import zlib
@@ -133,15 +134,19 @@ def _members(path: Path) -> Iterator[tuple[str, str]]:
             if len(content) > MAXIMUM_MEMBER_BYTES or total > MAXIMUM_TOTAL_BYTES:
                 raise _beyond(path, f"more than {MAXIMUM_TOTAL_BYTES:,} bytes of records")
             yield name, content.decode("utf-8")
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"a record of '{path.name}' is not text in UTF-8", "text files", "check the archive"
+        ) from error
+    except (
+        tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError,
+        # Methods of packing, and passwords, that zipfile does not know.
+        NotImplementedError, RuntimeError, ValueError,
+    ) as error:  # fmt: skip
         raise InputError(
             f"'{path.name}' cannot be read as an archive ({type(error).__name__})",
             "a complete .zip, .tar, .tgz or .tar.gz file",
             "fetch the file again",
-        ) from error
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"a record of '{path.name}' is not text in UTF-8", "text files", "check the archive"
         ) from error
 
 

@@ -194,10 +194,10 @@ def _meanings(
     if metadata is not None:
         scan = scan_files((metadata,), connection, "metadata/codes.parquet")
         check_columns(scan, {"code": "text"}, "the MEDS code metadata schema")
-        description = "description" if "description" in scan.types else "NULL"
-        parents = "parent_codes" if "parent_codes" in scan.types else "NULL"
+        description = "description::VARCHAR" if "description" in scan.types else "NULL"
+        parents = "parent_codes::VARCHAR[]" if "parent_codes" in scan.types else "NULL"
         for code, said, listed in connection.execute(
-            f"SELECT code, {description}, {parents} FROM {scan.origin}"
+            f"SELECT code::VARCHAR, {description}, {parents} FROM {scan.origin}"
         ).fetchall():
             described[code] = (said, [item for item in listed or [] if item])
     codes = connection.execute(f"SELECT DISTINCT code FROM {rows} ORDER BY code").fetchall()

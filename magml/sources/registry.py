@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magml.errors import InputError, nearest
-from magml.events.table import Events, connect
+from magml.events.table import Events, connect, reading
 
 if TYPE_CHECKING:
     import duckdb
@@ -151,4 +151,5 @@ def open_source(
             f"for the layout {layout}: {LAYOUTS[layout].data}",
             "check the path",
         )
-    return function(data, connection or connect(), **options)
+    with reading(f"the data of the layout {layout}"):
+        return function(data, connection or connect(), **options)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from magml.errors import InputError, nearest
 from magml.events.table import identifier, text
+from magml.limits import check_files
 from magml.sources.tables import relation_name
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def scan_files(
         If a file cannot be read.
     """
     label = label or files[0].name
+    check_files(files)
     listed = "[" + ", ".join(text(file) for file in files) + "]"
     if files[0].name.lower().endswith(".parquet"):
         origin = f"read_parquet({listed}, union_by_name = true)"

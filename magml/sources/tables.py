@@ -12,6 +12,7 @@ import yaml
 
 from magml.errors import InputError
 from magml.events.table import SQL_TYPES, identifier, text
+from magml.limits import check_files
 from magml.tables import EVENTS
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ class TableFolder:
                 f"name the folder of the {self.layout} tables, or add the file",
             )
         path = self._found[name]
+        check_files([path])
         origin, have_types = self._describe(path)
         missing = [c for c in columns if c not in have_types and c not in optional]
         if missing:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from magml.files import atomic_directory, pretty_json
+from magml.spreadsheet import neutralised
 from magml.validation.case_mix import model_based_auroc
 from magml.validation.rows import ScoredRows, scored_rows
 
@@ -188,8 +189,8 @@ def _write(found: Validation, scored: ScoredRows, folder: Path) -> None:
         (beside / "validation.json").write_text(pretty_json(found.to_dict()), encoding="utf-8")
         for name in ("metrics", "calibration", "net_benefit"):
             getattr(found.performance, name).to_csv(beside / f"{name}.csv", index=False)
-        found.subgroups.table.to_csv(beside / "subgroups.csv", index=False)
-        found.predictors.to_csv(beside / "predictors.csv", index=False)
+        neutralised(found.subgroups.table).to_csv(beside / "subgroups.csv", index=False)
+        neutralised(found.predictors).to_csv(beside / "predictors.csv", index=False)
         write_plots(found.performance, scored.labels, {_MODEL: scored.risk}, beside / "plots")
 
 

@@ -1,0 +1,180 @@
+"""Run the fuzzing: ``python -m tests.fuzz --executions 1000000``.
+
+Each target runs in a process of its own, so that a crash of the interpreter is a finding too.
+With atheris its inputs follow the code that they reach (``--engine atheris``, the default for
+targets in pure Python where it is installed); otherwise they are seeded random bytes and changed
+corpus. Crashes are written to ``tests/fuzz/corpus/TARGET/`` and replayed by the tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.fuzz.run import Crash, Target, corpus
+
+#: Targets that atheris can follow: Python code that takes well under a millisecond.
+GUIDED = ("fhir_rows", "fhir_dates", "requests", "units", "manifest", "definitions", "monitored")
+_LONGEST = 400
+
+
+def inputs(target: Target, seed: int) -> object:
+    """Yield inputs without end: the corpus, then random bytes and changed corpus."""
+    rng = random.Random(f"{seed} {target.name}")
+    kept = [path.read_bytes() for path in corpus(target.name)]
+    yield from kept
+    while True:
+        if kept and rng.random() < 0.3:
+            data = bytearray(rng.choice(kept))
+            for _ in range(rng.randint(1, 8)):
+                if data:
+                    data[rng.randrange(len(data))] = rng.randrange(256)
+            yield bytes(data)
+        else:
+            yield rng.randbytes(rng.randint(0, _LONGEST))
+
+
+def run_random(target: Target, executions: int, seed: int, last: Path) -> dict[str, int]:
+    """Run a target on seeded inputs; the input at work stands in `last`."""
+    read = done = 0
+    handle = os.open(last, os.O_RDWR | os.O_CREAT)
+    for data in inputs(target, seed):
+        if done >= executions:
+            break
+        os.pwrite(handle, len(data).to_bytes(4, "big") + data, 0)
+        try:
+            read += target.execute(data)
+        except Crash as error:
+            _keep(target, data)
+            print(f"CRASH {error}", file=sys.stderr, flush=True)
+            return {"executions": done + 1, "read": read, "crashes": 1}
+        done += 1
+    return {"executions": done, "read": read, "crashes": 0}
+
+
+def run_atheris(target: Target, executions: int, seed: int, seconds: float) -> None:
+    """Run a target with atheris; the process ends with it."""
+    import atheris
+
+    def once(data: bytes) -> None:
+        try:
+            target.execute(data)
+        except Crash:
+            _keep(target, data)
+            raise
+
+    with tempfile.TemporaryDirectory() as found:
+        options = [
+            sys.argv[0], found, *(str(path.parent) for path in corpus(target.name)[:1]),
+            f"-runs={executions}", f"-seed={seed + 1}", f"-max_len={_LONGEST}",
+            f"-max_total_time={int(seconds)}", "-timeout=20", "-rss_limit_mb=4000",
+            "-verbosity=1", f"-artifact_prefix={found}/",
+        ]  # fmt: skip
+        atheris.Setup(options, once)
+        atheris.Fuzz()
+
+
+def _keep(target: Target, data: bytes) -> None:
+    folder = Path(__file__).parent / "corpus" / target.name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"crash-{hashlib.sha256(data).hexdigest()[:12]}").write_bytes(data)
+
+
+def _child(name: str, executions: int, seed: int, engine: str, seconds: float, last: Path) -> None:
+    """Run one target in this process."""
+    if engine == "atheris":
+        import atheris
+
+        with atheris.instrument_imports(include=["magml"]):
+            from tests.fuzz.targets import targets
+
+            target = targets()[name]
+            target.execute(b"")
+        run_atheris(target, executions, seed, seconds)
+        return
+    from tests.fuzz.targets import targets
+
+    print(json.dumps(run_random(targets()[name], executions, seed, last)))
+
+
+def _spawn(name: str, executions: int, seed: int, engine: str, seconds: float) -> dict[str, object]:
+    """Run one target in a new process and return what it counted."""
+    with tempfile.TemporaryDirectory() as folder:
+        last = Path(folder) / "last"
+        started = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.fuzz", "--only", name, "--executions", str(executions),
+             "--seed", str(seed), "--engine", engine, "--seconds", str(seconds),
+             "--child", str(last)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        taken = round(time.monotonic() - started, 1)
+        if engine == "atheris":
+            # libFuzzer's own count, which holds runs that a limit of time cut short.
+            counted = [line for line in done.stderr.splitlines() if line.startswith("Done ")]
+            runs = int(counted[-1].split()[1]) if counted else 0
+            crashed = done.returncode != 0 or not counted
+            found: dict[str, object] = {"executions": runs, "crashes": int(crashed)}
+        elif done.returncode == 0:
+            found = json.loads(done.stdout.splitlines()[-1])
+            crashed = bool(found["crashes"])
+        else:  # the interpreter itself went down
+            found, crashed = {"executions": 0, "crashes": 1}, True
+            if last.is_file():
+                raw = last.read_bytes()
+                size = int.from_bytes(raw[:4], "big")
+                folder_ = Path(__file__).parent / "corpus" / name
+                folder_.mkdir(parents=True, exist_ok=True)
+                data = raw[4 : 4 + size]
+                (folder_ / f"died-{hashlib.sha256(data).hexdigest()[:12]}").write_bytes(data)
+        if crashed:
+            print(f"{name}: {done.stderr[-3000:]}", file=sys.stderr, flush=True)
+        return {"target": name, "engine": engine, "seconds": taken, **found}
+
+
+def main() -> None:
+    """Run all targets, or one."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--executions", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--seconds", type=float, default=600, help="longest time of one target")
+    parser.add_argument("--engine", choices=("auto", "random", "atheris"), default="auto")
+    parser.add_argument("--only", nargs="*", help="these targets")
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.child is not None:
+        _child(chosen.only[0], chosen.executions, chosen.seed, chosen.engine, chosen.seconds,
+               chosen.child)  # fmt: skip
+        return
+    from importlib.util import find_spec
+
+    from tests.fuzz.targets import targets
+
+    known = targets()
+    names = chosen.only or list(known)
+    total = sum(known[name].share for name in names)
+    lines = []
+    for name in names:
+        executions = max(200, round(chosen.executions * known[name].share / total))
+        engine = chosen.engine
+        if engine == "auto":
+            engine = "atheris" if name in GUIDED and find_spec("atheris") else "random"
+        line = _spawn(name, executions, chosen.seed, engine, chosen.seconds)
+        lines.append(line)
+        print(json.dumps(line), flush=True)
+    count = sum(int(str(line["executions"])) for line in lines)
+    crashes = sum(int(str(line["crashes"])) for line in lines)
+    print(json.dumps({"executions": count, "crashes": crashes, "seed": chosen.seed}))
+    sys.exit(1 if crashes else 0)
+
+
+if __name__ == "__main__":
+    main()
