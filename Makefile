@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 # The open data sets, where they are; tests and figures that need them look here.
 DATA ?= ../shared/data
 
-.PHONY: help demo test check results bench bundle clean
+.PHONY: help demo test check results bench bundle fuzz chaos clean
 
 help:
 	@echo "make demo     train, score and explain on a small synthetic hospital (about 2 minutes)"
@@ -17,6 +17,8 @@ help:
 	@echo "make results  run the studies on open data and write docs/results.md"
 	@echo "make bench    run the benchmarks"
 	@echo "make bundle   train the shipped bundle again, byte for byte (about 10 minutes)"
+	@echo "make fuzz     a million inputs for readers, loader and API (about 40 minutes)"
+	@echo "make chaos    kill and break it 200 times, and see that nothing is lost (about 20 minutes)"
 
 $(STAMP): pyproject.toml
 	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "Python not found: install Python 3.11 or newer, or set PYTHON=..."; exit 1; }
@@ -44,6 +46,13 @@ bench: $(STAMP)
 
 bundle: $(STAMP)
 	$(BIN)/python benchmarks/shipped_bundle.py
+
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz --executions 1000000
+	$(BIN)/python -m tests.fuzz.api --cases 10000
+
+chaos: $(STAMP)
+	$(BIN)/python -m tests.chaos --runs 200
 
 clean:
 	rm -rf $(OUT) .pytest_cache .ruff_cache .mypy_cache build dist

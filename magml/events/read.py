@@ -347,6 +347,6 @@ def _next(connection: duckdb.DuckDBPyConnection) -> int:
 
 
 def _first_line(error: Exception) -> str:
-    """Return the kind that an engine's message begins with; what follows may quote values or paths."""
+    """Return the kind that an engine's message begins with; the rest may quote values."""
     kind = str(error).split(":")[0]
     return kind if _KIND.fullmatch(kind) else type(error).__name__

@@ -355,8 +355,8 @@ def targets() -> dict[str, Target]:
     made = (
         Target("fhir_rows", fhir_rows, 0.30, secret),
         Target("requests", requests, 0.22, secret),
-        Target("fhir_dates", fhir_dates, 0.13, secret),
-        Target("units", units, 0.08, secret),
+        Target("fhir_dates", fhir_dates, 0.207, secret),
+        Target("units", units, 0.003, secret),
         Target("manifest", manifest, 0.08, secret),
         Target("monitored", monitored, 0.03, secret),
         Target("tokens", tokens, 0.03, secret),
