@@ -75,7 +75,7 @@ def test_a_new_name_shows_what_it_changes(workspace: Path) -> None:
     found = {c.feature: c for c in feature_changes(before, now, records(), "2026-02-01")}
     active = found["medication.thiazide.active"]
     assert (active.before, active.now, active.changed) == (3, 15, 12)
-    assert found["medication.magnesium_wasting_classes"].changed == 12
+    assert found["medication.wasting_classes"].changed == 12
     assert "medication.loop_diuretic.active" not in found
 
 

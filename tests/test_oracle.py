@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from magml.clock import seconds
 from magml.definitions import read_catalogue
 from magml.definitions.catalogue import STATISTICS, Catalogue, Concept, DomainFile
+from magml.definitions.dose import Dose, Drug
 from magml.events import read_events, read_prediction_times
 from magml.features import Plan, build_matrix, compile_plan
 from magml.features.arrow import to_arrow, to_numpy
@@ -35,7 +36,7 @@ SUBJECTS = (-7, 1, 2, 9_007_199_254_740_993)
 MICRO = timedelta(microseconds=1)
 #: Statistics without floating sums: equal to the last bit of the float32 column.
 EXACT = {"last", "first", "min", "max", "count", "hours_since", "active", "present"}
-EXACT |= {"days", "hours_since_start", "hours_since_stop", "days_since", "years"}
+EXACT |= {"eras", "days", "hours_since_start", "hours_since_stop", "days_since", "years"}
 UNITS = ("mg/dL", "mmol/L", "umol/L", "g/dL", "g/L", "ug/L", "meq/L", "[degF]", "kPa")
 
 
@@ -70,6 +71,38 @@ def strange_concepts() -> DomainFile:
                     "now": ("active", "hours_since_start", "hours_since_stop"),
                     **dict.fromkeys(("ever", "6h", "24h", "7d", "30d", "90d", "365d"), ("days",)),
                 },
+            ),
+            "bridged": Concept(
+                label="Eras with a gap, single doses that last, doses of two drugs",
+                kind="exposure",
+                codes=("DRUG//one", "DRUG//two", "DRUG//neither"),
+                gap="31h",
+                lasts="3h",
+                dose=Dose(
+                    unit="mg",
+                    molar_mass=24.305,
+                    valence=2,
+                    drugs={
+                        "one": Drug(codes=("DRUG//one",), share=0.6),
+                        "two": Drug(codes=("DRUG//two",)),
+                    },
+                ),
+                features={
+                    "now": ("active", "hours_since_start", "hours_since_stop", "daily_dose"),
+                    "ever": ("days", "eras", "count", "dose"),
+                    **dict.fromkeys(
+                        ("6h", "24h", "7d", "90d"), ("days", "share", "eras", "count", "dose")
+                    ),
+                },
+            ),
+            "units": Concept(
+                label="Defined daily doses of scheduled orders outside",
+                kind="exposure",
+                names=("drug",),
+                codes=("DRUG//three", "DRUG//three//outpatient", "DRUG//three//as needed"),
+                orders=("scheduled", "outpatient"),
+                dose=Dose(unit="DDD", drugs={"three": Drug(codes=("DRUG//three",), ddd="40 mg")}),
+                features={"now": ("active", "daily_dose"), "30d": ("dose", "count")},
             ),
             "diagnosis": Concept(
                 label="Condition in every window",
@@ -165,17 +198,25 @@ class Draw:
             return self.choose.choice(["cubits per fortnight", None, ""])
         return concept.unit if pick < 0.7 or not other else self.choose.choice(other)
 
+    def dose(self) -> tuple[float | None, str | None]:
+        """Return a dose as records hold it: totals, rates, and numbers that are none."""
+        values = [None, 0.0, -3.0, math.nan, math.inf, 40.0, 400.0, 1.5, 0.25]
+        units = ["mg", "mg", "g", "mg/h", "mg/day", "mcg/min", "meq", "tab", "mg/kg", None, ""]
+        return self.choose.choice(values), self.choose.choice(units)
+
     def event(self, name: str, subject: int) -> Event:
         concept = the_catalogue().by_name[name]
         t = self.choose.choice(TIMES)
         time = self.time(t, concept)
-        measured = concept.kind == "measurement"
+        value, unit = self.dose() if concept.dose is not None else (None, None)
+        if concept.kind == "measurement":
+            value, unit = self.value(concept), self.unit(concept)
         return Event(
             subject=subject,
             time=time,
             code=self.choose.choice(codes_of(name)),
-            value=self.value(concept) if measured else None,
-            unit=self.unit(concept) if measured else None,
+            value=value,
+            unit=unit,
             known=self.known(t, time),
             end=self.end(t, time) if concept.kind == "exposure" else None,
         )
@@ -183,7 +224,7 @@ class Draw:
 
 def by_sql(
     plan: Plan, rows: Rows, subject_id: np.ndarray, t_us: np.ndarray
-) -> Iterator[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]:
+) -> Iterator[tuple[dict[str, np.ndarray], ...]]:
     """Aggregate with the plan's SQL, as an engine other than the embedded one does."""
     connection = duckdb.connect()
     columns = {field.name: getattr(rows, field.name) for field in fields(Rows)}
@@ -193,10 +234,10 @@ def by_sql(
     connection.register("times", to_arrow({**times, "prediction_time": t_us.view("M8[us]")}))
     names = {"mapped": "rows", "prediction_times": "times"}
     results = []
-    for part in ("points", "exposures"):
+    for part in ("points", "exposures", "doses"):
         found = connection.sql(plan.statement("duckdb", part, names)).to_arrow_table()
         results.append({name: to_numpy(found[name]) for name in found.column_names})
-    yield results[0], results[1]
+    yield results[0], results[1], results[2]
 
 
 def compare(events: list[Event], threads: int = 1) -> None:

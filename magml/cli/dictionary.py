@@ -54,6 +54,7 @@ def _concept(catalogue: Catalogue, file: DomainFile, key: str, concept: Concept)
         lines.append(f"- Not: {', '.join(f'`{code}`' for code in concept.not_codes)}")
     if concept.names:
         lines.append(f"- Names: {'; '.join(concept.names)}")
+    lines += _periods(concept)
     if concept.plausible:
         low, high = concept.plausible
         lines.append(f"- Plausible: {low:g} to {high:g}")
@@ -63,6 +64,25 @@ def _concept(catalogue: Catalogue, file: DomainFile, key: str, concept: Concept)
         lines.append("- May follow from low magnesium")
     lines += _meaning(catalogue, concept)
     return "\n".join(lines) + "\n"
+
+
+def _periods(concept: Concept) -> list[str]:
+    """Return what holds for the records of an exposure, as lines."""
+    lines = []
+    if concept.orders:
+        lines.append(f"- Only orders that are: {', '.join(concept.orders)}")
+    if concept.gap:
+        lines.append(f"- Records at most {concept.gap} apart are one era")
+    if concept.lasts:
+        lines.append(f"- A record counts as exposure for {concept.lasts} at least")
+    if concept.dose:
+        drugs = [
+            f"{name} {drug.ddd}" if drug.ddd else f"{name} x {drug.share:g}"
+            for name, drug in concept.dose.drugs.items()
+        ]
+        said = "one DDD" if concept.dose.unit == "DDD" else "the share of a recorded mass"
+        lines.append(f"- Dose in {concept.dose.unit}; {said}: {', '.join(drugs)}")
+    return lines
 
 
 def _derived(catalogue: Catalogue, name: str, item: Derived) -> str:

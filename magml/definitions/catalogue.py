@@ -15,6 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from magml.clock import checked
+from magml.definitions.dose import ORDERS, Dose
 
 Domain = Literal[
     "medication",
@@ -46,12 +47,24 @@ STATISTICS: dict[str, tuple[str, ...]] = {
         "count",
         "hours_since",
     ),
-    "exposure": ("active", "days", "hours_since_start", "hours_since_stop"),
+    "exposure": (
+        "active",
+        "days",
+        "share",
+        "eras",
+        "count",
+        "hours_since_start",
+        "hours_since_stop",
+        "dose",
+        "daily_dose",
+    ),
     "condition": ("present", "count", "days_since"),
     "age": ("years",),
 }
 #: Statistics of the moment, which take the window `now`.
-_NOW = {"active", "hours_since_start", "hours_since_stop", "years"}
+_NOW = {"active", "hours_since_start", "hours_since_stop", "daily_dose", "years"}
+#: Statistics that need recorded doses.
+DOSES = ("dose", "daily_dose")
 
 
 class Frozen(BaseModel):
@@ -76,7 +89,13 @@ class Usual(Frozen):
 
 
 class Concept(Frozen):
-    """One clinical concept and the features made of it."""
+    """One clinical concept and the features made of it.
+
+    Of exposures alone: a record that starts at most `gap` after the last stop continues the era,
+    and the time between counts as covered; a record counts as running for `lasts` at least (a
+    single dose); `orders` keeps rows that say all of it (``as needed``, ``outpatient``); `dose`
+    says what recorded doses add up to.
+    """
 
     label: str
     kind: Kind
@@ -97,6 +116,10 @@ class Concept(Frozen):
     plausible: tuple[float, float] | None = None
     usual: Usual | None = None
     reference: tuple[float, float] | None = None
+    gap: str | None = None
+    lasts: str | None = None
+    orders: tuple[str, ...] = ()
+    dose: Dose | None = None
     features: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     direction: Direction = "unknown"
     mechanism: str = ""
@@ -134,6 +157,19 @@ class Concept(Frozen):
                 checked(window)
         return value
 
+    @field_validator("gap", "lasts")
+    @classmethod
+    def _duration(cls, value: str | None) -> str | None:
+        return None if value is None else checked(value)
+
+    @field_validator("orders")
+    @classmethod
+    def _orders(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for order in value:
+            if order not in ORDERS:
+                raise ValueError(f"{order!r} is none of {', '.join(ORDERS)}")
+        return value
+
     @model_validator(mode="after")
     def _fits_kind(self) -> Concept:
         for window, statistics in self.features.items():
@@ -148,8 +184,14 @@ class Concept(Frozen):
                         f"{statistic!r} stands under the window {window!r}; "
                         + ("it belongs under now" if statistic in _NOW else "now has no length")
                     )
+                if statistic == "share" and window == "ever":
+                    raise ValueError("'share' needs a window with a length")
+                if statistic in DOSES and self.dose is None:
+                    raise ValueError(f"{statistic!r} needs `dose`: what a dose adds up to")
         if self.kind == "measurement" and self.unit is None and not self.values:
             raise ValueError("a measurement needs a unit ('1' for a plain number)")
+        if self.kind != "exposure" and (self.gap or self.lasts or self.orders or self.dose):
+            raise ValueError("gap, lasts, orders and dose are of exposures")
         return self
 
 
@@ -276,7 +318,9 @@ class Catalogue(Frozen):
                         concept=name,
                         statistic=statistic,
                         window=window,
-                        unit=statistic_unit(statistic, concept.unit),
+                        unit=statistic_unit(
+                            statistic, concept.dose.unit if concept.dose else concept.unit
+                        ),
                         label=concept.label,
                     )
                     found[feature.name] = feature
@@ -324,6 +368,8 @@ def statistic_unit(statistic: str, unit: str | None) -> str | None:
         "count": "1",
         "present": "1",
         "active": "1",
+        "share": "1",
+        "eras": "1",
         "hours_since": "h",
         "hours_since_start": "h",
         "hours_since_stop": "h",
@@ -333,6 +379,8 @@ def statistic_unit(statistic: str, unit: str | None) -> str | None:
     }
     if statistic in fixed:
         return fixed[statistic]
+    if statistic == "daily_dose":
+        return f"{unit}/d"
     if statistic == "slope":
         return f"{unit}/d" if unit and unit != "1" else "1/d"
     return unit

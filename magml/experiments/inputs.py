@@ -13,6 +13,7 @@ from magml.outcomes.composite import excluded_features
 #: A concept with this in `reveals` shows that somebody already thinks of low magnesium.
 REVEALED = "hypomagnesemia"
 _ORDERED = {"last", "first", "min", "max", "mean", "active", "present", "days", "years"}
+_ORDERED |= {"share", "dose", "daily_dose"}
 
 
 def model_features(

@@ -28,6 +28,8 @@ def units_account(study: Study) -> dict[str, Any]:
         "assumed_units": report.assumed_units,
         "implausible": report.implausible,
         "rejected": [asdict(item) for item in report.rejected],
+        "doses": report.doses,
+        "without_dose": report.without_dose,
         "outcome": _outcome(study),
         "set_aside": [asdict(item) for item in study.rows.events.set_aside],
         "found": found_units(study),

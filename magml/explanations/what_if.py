@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from magml.errors import InputError, nearest
 from magml.explanations.missing import check_row
 from magml.explanations.scenario import LEVEL_STATISTICS, changed_rows, features_of
+from magml.features.plan import ZERO_WHEN_ABSENT
 
 if TYPE_CHECKING:
     from magml.bundle.model import Model
@@ -177,8 +178,7 @@ def _check_change(concept: str, described: Concept, change: Change) -> None:
 def _changed(feature: Feature, before: float, change: Change) -> float | None:
     """Return a feature's value under a change of its concept; None where it stays."""
     if change == "absent":
-        absent = {"active": 0.0, "days": 0.0, "present": 0.0, "count": 0.0}
-        return absent.get(feature.statistic, float("nan"))
+        return 0.0 if feature.statistic in ZERO_WHEN_ABSENT else float("nan")
     if feature.statistic in LEVEL_STATISTICS:
         return float(change)
     if feature.statistic in ("slope", "sd"):

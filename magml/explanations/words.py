@@ -23,6 +23,10 @@ _STATISTICS: dict[str, str | None] = {
     "hours_since": "time since latest",
     "active": None,
     "days": "days exposed",
+    "share": "share of days exposed",
+    "eras": "number of periods",
+    "dose": "dose in total",
+    "daily_dose": "dose a day at present",
     "hours_since_start": "time since start",
     "hours_since_stop": "time since stop",
     "present": None,
@@ -31,6 +35,7 @@ _STATISTICS: dict[str, str | None] = {
 }
 _UNITS = {
     "1": "",
+    "DDD": "defined daily doses",
     "h": "h",
     "d": "days",
     "a": "years",
@@ -163,6 +168,8 @@ def _missing(feature: Feature, kind: str) -> str:
         return "not stopped"
     if feature.statistic in ("hours_since_start", "days_since") or kind == "condition":
         return "never recorded"
+    if feature.statistic in ("dose", "daily_dose"):
+        return "no dose recorded"
     if feature.statistic in ("slope", "sd"):
         return "too few values"
     return "not recorded" if kind == "age" else "not measured"

@@ -1,21 +1,23 @@
 """Aggregating the mapped rows of a range of people, in numpy.
 
-The same aggregates as the plan's queries ``points`` and ``exposures``, in the same form: other
-engines run the SQL, DuckDB maps and streams the rows and this module aggregates them. Rows are
-sorted once by person, concept and time; every aggregate is then a pass over neighbours. What a
-pair of row and concept gets depends on its own values alone, so that a person scored by herself
-gets, bit for bit, what she gets among millions.
+The same aggregates as the plan's queries ``points``, ``exposures`` and ``doses``, in the same
+form: other engines run the SQL, DuckDB maps and streams the rows and this module aggregates
+them. Rows are sorted once by person, concept and time; every aggregate is then a pass over
+neighbours. What a pair of row and concept gets depends on its own values alone, so that a person
+scored by herself gets, bit for bit, what she gets among millions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from magml.features.combine import Long
+from magml.features.periods import aggregate_doses, aggregate_exposures, group_starts
 from magml.features.plan import MICROSECONDS, OPEN, STATIC, Plan, used_statistics
 from magml.features.ranges import Rows
 
@@ -25,8 +27,10 @@ Ints = NDArray[np.int64]
 _AT_ONCE = 4_000_000
 
 
-def aggregate(plan: Plan, rows: Rows, subject_id: Ints, t_us: Ints) -> Iterator[tuple[Long, Long]]:
-    """Yield aggregates of moments and of exposures, by batches of prediction times.
+def aggregate(
+    plan: Plan, rows: Rows, subject_id: Ints, t_us: Ints
+) -> Iterator[tuple[Long, Long, Long]]:
+    """Yield aggregates of moments, exposures and doses, by batches of prediction times.
 
     Parameters
     ----------
@@ -40,31 +44,60 @@ def aggregate(plan: Plan, rows: Rows, subject_id: Ints, t_us: Ints) -> Iterator[
     Yields
     ------
     tuple
-        Columns of the queries ``points`` and ``exposures``; ``row_id`` is a position in `t_us`.
+        Columns of the queries ``points``, ``exposures`` and ``doses``; ``row_id`` is a position
+        in `t_us`.
     """
-    periods = rows.concept_id >= plan.first_exposure
-    moments = rows.take(np.flatnonzero(~periods))
-    order, same = _sorted_moments(moments)
+    moments = rows.take(np.flatnonzero(rows.concept_id < plan.first_exposure))
+    order, superseded = _corrected(moments)
     moments = moments.take(order)
-    # The next row of the same moment takes its place as soon as it is known.
-    superseded = np.full(len(same), OPEN, dtype=np.int64)
-    superseded[:-1][same[1:]] = moments.known_us[1:][same[1:]]
-    exposed = rows.take(np.flatnonzero(periods & (rows.time_us > STATIC)))
+    dated = rows.time_us > STATIC
+    periods = (rows.concept_id >= plan.first_exposure) & (rows.concept_id < plan.first_dose)
+    exposed = rows.take(np.flatnonzero(periods & dated))
     exposed = exposed.take(_order(_key(exposed), exposed))
-    for first, last in _turns(moments, exposed, subject_id):
+    given = rows.take(np.flatnonzero((rows.concept_id >= plan.first_dose) & dated))
+    given, per_hour, replaced = _corrected_doses(plan, given)
+    for first, last in _turns((moments, exposed, given), subject_id):
         turn, times = subject_id[first:last], t_us[first:last]
         row, index = _joined(moments.subject_id, turn)
         t = times[row]
-        seen = (moments.known_us[index] < t) & (moments.time_us[index] < t)
-        seen &= superseded[index] >= t
+        seen = _seen(moments, index, t) & (superseded[index] >= t)
         points = _points(plan, moments, row[seen], index[seen], t[seen])
         row, index = _joined(exposed.subject_id, turn)
         t = times[row]
-        seen = (exposed.known_us[index] < t) & (exposed.time_us[index] < t)
-        exposures = _exposures(plan, exposed, row[seen], index[seen], t[seen])
-        for long in (points, exposures):
+        seen = _seen(exposed, index, t)
+        exposures = aggregate_exposures(plan, exposed, row[seen], index[seen], t[seen])
+        row, index = _joined(given.subject_id, turn)
+        t = times[row]
+        seen = _seen(given, index, t) & (replaced[index] >= t)
+        doses = aggregate_doses(plan, given, per_hour, row[seen], index[seen], t[seen])
+        for long in (points, exposures, doses):
             long["row_id"] += first
-        yield points, exposures
+        yield points, exposures, doses
+
+
+def _seen(rows: Rows, index: Ints, t: Ints) -> NDArray[np.bool_]:
+    """Return which rows are known and have begun before a prediction time."""
+    return (rows.known_us[index] < t) & (rows.time_us[index] < t)
+
+
+def _corrected(rows: Rows) -> tuple[Ints, Ints]:
+    """Return the order of rows, and when the next row of the same moment takes its place."""
+    order, same = _sorted_moments(rows)
+    superseded = np.full(len(same), OPEN, dtype=np.int64)
+    superseded[:-1][same[1:]] = rows.known_us[order][1:][same[1:]]
+    return order, superseded
+
+
+def _corrected_doses(plan: Plan, rows: Rows) -> tuple[Rows, NDArray[np.bool_], Ints]:
+    """Return doses under the ids of their drugs, which are rates, and when they are replaced.
+
+    A rate may correct a total of the same drug, and the other way round.
+    """
+    per_hour = rows.concept_id >= len(plan.concepts)
+    drug = np.where(per_hour, rows.concept_id - plan.drugs, rows.concept_id)
+    rows = replace(rows, concept_id=drug.astype(np.int32))
+    order, superseded = _corrected(rows)
+    return rows.take(order), per_hour[order], superseded
 
 
 def _key(rows: Rows) -> Ints | None:
@@ -119,10 +152,10 @@ def _sorted_moments(rows: Rows) -> tuple[Ints, NDArray[np.bool_]]:
     return order, same
 
 
-def _turns(moments: Rows, exposed: Rows, subject_id: Ints) -> Iterator[tuple[int, int]]:
+def _turns(parts: tuple[Rows, ...], subject_id: Ints) -> Iterator[tuple[int, int]]:
     """Yield runs of prediction times whose joins with the rows are not too long."""
     length = np.zeros(len(subject_id), dtype=np.int64)
-    for rows in (moments, exposed):
+    for rows in parts:
         length += np.searchsorted(rows.subject_id, subject_id, side="right")
         length -= np.searchsorted(rows.subject_id, subject_id)
     turn = np.cumsum(length) // _AT_ONCE
@@ -151,7 +184,7 @@ def _points(plan: Plan, moments: Rows, row: Ints, index: Ints, t: Ints) -> dict[
     if len(kept) < len(place):
         row, concept, time, value = row[kept], concept[kept], time[kept], value[kept]
         t, place = t[kept], place[kept]
-    starts = _starts(row, concept, place)
+    starts = group_starts(row, concept, place)
     found: dict[str, Any] = {"row_id": row[starts]}
     if len(starts) == 0:
         return found
@@ -199,53 +232,3 @@ def _bins(plan: Plan, concept: NDArray[np.int32], time: Ints, t: Ints) -> NDArra
     static = (time == STATIC) & whole
     place[static] = last[static] + 1
     return place
-
-
-def _exposures(plan: Plan, exposed: Rows, row: Ints, index: Ints, t: Ints) -> dict[str, Any]:
-    """Aggregate visible periods by row and concept, as the query ``exposures``."""
-    concept, time, end = exposed.concept_id[index], exposed.time_us[index], exposed.end_us[index]
-    starts = _starts(row, concept)
-    found: dict[str, Any] = {"row_id": row[starts]}
-    if len(starts) == 0:
-        return found
-    still = end > t
-    stop = np.where(still, t, np.maximum(end, time))
-    reached = _reached(stop, starts)
-    first = np.zeros(len(row), dtype=bool)
-    first[starts] = True
-    opens = first | (time > reached)
-    fresh = np.where(first, time, np.maximum(time, reached))
-    found |= {
-        "concept_id": concept[starts],
-        "active": np.maximum.reduceat(still.astype(np.int32), starts),
-        "stop_us": np.maximum.reduceat(stop, starts),
-        "start_us": np.maximum.reduceat(np.where(opens, time, STATIC), starts),
-        "covered_us": np.add.reduceat(np.maximum(stop - fresh, 0), starts).astype(np.float64),
-    }
-    for k, window in enumerate(plan.exposure_windows):
-        begin = np.maximum(fresh, t - window * MICROSECONDS)
-        covered = np.add.reduceat(np.maximum(stop - begin, 0), starts)
-        found[f"covered_us_{k}"] = covered.astype(np.float64)
-    return found
-
-
-def _starts(*keys: NDArray[Any]) -> Ints:
-    """Return where a group of neighbours with equal keys begins."""
-    if len(keys[0]) == 0:
-        return np.empty(0, dtype=np.int64)
-    changed = np.ones(len(keys[0]), dtype=bool)
-    changed[1:] = False
-    for key in keys:
-        changed[1:] |= key[1:] != key[:-1]
-    return np.flatnonzero(changed)
-
-
-def _reached(stop: Ints, starts: Ints) -> Ints:
-    """Return the furthest stop before each row of its group; the first row has no meaning."""
-    # A running maximum that begins anew in each group: ranks are small enough to add the group.
-    order = np.argsort(stop, kind="stable")
-    rank = np.empty(len(stop), dtype=np.int64)
-    rank[order] = np.arange(len(stop))
-    group = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(stop))) * len(stop)
-    furthest = np.maximum.accumulate(rank + group) - group
-    return np.concatenate([[0], stop[order][furthest[:-1]]])

@@ -20,7 +20,14 @@ from numpy.typing import NDArray
 from magml.errors import InputError
 from magml.features.aggregate import aggregate
 from magml.features.arrow import to_arrow, to_numpy
-from magml.features.combine import Layout, fill_exposures, fill_points, layout, new_block
+from magml.features.combine import (
+    Layout,
+    fill_doses,
+    fill_exposures,
+    fill_points,
+    layout,
+    new_block,
+)
 from magml.features.concepts import map_concepts, read_groups
 from magml.features.formulas import apply_formula
 from magml.features.matrix import FeatureMatrix
@@ -85,7 +92,7 @@ def build_matrix(
     run = _Run(plan, events, at_relation)
     workers = max(1, threads if threads is not None else os.cpu_count() or 1)
     if concept_map.mapped_rows:
-        run.fill(concept_map.to_arrow(), concept_map.mapped_rows, workers)
+        run.fill(concept_map.to_arrow(plan), concept_map.mapped_rows, workers)
     run.finish_untouched()
     if plan.plugins:
         from magml.features.plugin_run import fill_plugins
@@ -128,7 +135,7 @@ class _Run:
         self.values = np.empty((table.num_rows, len(plan.features)), dtype=np.float32)
         self.touched = np.zeros(table.num_rows, dtype=bool)
         self.seen = np.zeros(table.num_rows, dtype=bool)
-        self.kept = np.zeros(len(plan.concepts), dtype=np.int64)
+        self.kept = np.zeros(plan.row_ids, dtype=np.int64)
 
     def fill(self, concept_map: pa.Table, bound: int, workers: int) -> None:
         """Fill the rows of everyone who has mapped events."""
@@ -168,7 +175,7 @@ class _Run:
     def _counted(self, ranges: Iterator[Range]) -> Iterator[Range]:
         """Pass ranges on and count their rows, in the one thread that reads them."""
         for part in ranges:
-            self.kept += part.counts(len(self.plan.concepts))
+            self.kept += part.counts(self.plan.row_ids)
             yield part
 
     def _parallel(self, ranges: Iterator[Range], workers: int) -> None:
@@ -192,10 +199,13 @@ class _Run:
         rows = self.by_subject[first:last]
         t_us = self.t_us[rows]
         block = new_block(self.where, len(rows))
-        windows = len(self.plan.exposure_windows)
-        for points, exposures in aggregate(self.plan, part.rows, self.subject_id[rows], t_us):
+        for points, exposures, doses in aggregate(
+            self.plan, part.rows, self.subject_id[rows], t_us
+        ):
             fill_points(block, self.where, points, t_us)
-            fill_exposures(block, self.where, exposures, t_us, windows)
+            fill_exposures(block, self.where, exposures, t_us, self.plan.exposure_windows)
+            if self.plan.drugs:
+                fill_doses(block, self.where, doses, t_us, self.plan.exposure_windows)
             for long in (points, exposures):
                 self.seen[rows[long["row_id"]]] = True
         self.values[rows] = self._columns(block)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magml.clock import MICROSECONDS_PER_HOUR
-from magml.features.plan import STATIC, ZERO_WHEN_ABSENT, Plan
+from magml.features.plan import MICROSECONDS, STATIC, ZERO_WHEN_ABSENT, Plan
 
 _PER_DAY = 24 * MICROSECONDS_PER_HOUR
 _PER_YEAR = 365.25 * _PER_DAY
@@ -28,7 +28,8 @@ class Layout:
     """Where the statistics of a plan go in a block, worked out once for a plan.
 
     `columns[statistic][place, concept]` is a column of the block, or -1; `static[concept]` is
-    the bin of its static rows, and the place of its whole history.
+    the bin of its static rows, and the place of its whole history; `owners[drug]` is the concept
+    whose doses a drug adds to, by its position among the drugs.
     """
 
     names: tuple[str, ...]
@@ -36,6 +37,8 @@ class Layout:
     columns: Mapping[str, NDArray[np.int32]]
     static: NDArray[np.int32]
     bins: int
+    owners: NDArray[np.int32]
+    first_dose: int
 
 
 @lru_cache(maxsize=8)
@@ -61,7 +64,16 @@ def layout(plan: Plan) -> Layout:
             names.append(name)
             defaults.append(0.0 if statistic in ZERO_WHEN_ABSENT else np.nan)
     static = np.array([len(c.windows) + 1 for c in plan.concepts], dtype=np.int32)
-    return Layout(tuple(names), np.array(defaults, dtype=np.float64), columns, static, bins)
+    owners = [plan.ids[str(c.doses_of)] for c in plan.concepts[plan.first_dose :]]
+    return Layout(
+        tuple(names),
+        np.array(defaults, dtype=np.float64),
+        columns,
+        static,
+        bins,
+        np.array(owners, dtype=np.int32),
+        plan.first_dose,
+    )
 
 
 def new_block(where: Layout, rows: int) -> NDArray[np.float64]:
@@ -151,9 +163,12 @@ def fill_exposures(
     where: Layout,
     long: Long,
     t_us: NDArray[np.int64],
-    windows: int,
+    windows: tuple[int, ...],
 ) -> None:
-    """Write the statistics of exposures into a block, as `fill_points`."""
+    """Write the statistics of exposures into a block, as `fill_points`.
+
+    Doses of whoever is exposed are missing until `fill_doses` writes those that are recorded.
+    """
     if len(long["row_id"]) == 0:
         return
     rows, concepts = long["row_id"], long["concept_id"]
@@ -165,16 +180,81 @@ def fill_exposures(
         ("active", active.astype(np.float64)),
         ("hours_since_start", started),
         ("hours_since_stop", stopped),
+        ("daily_dose", np.where(active, np.nan, 0.0)),
     ):
         if statistic in where.columns:
             table = where.columns[statistic][-1:]
             _write(block, table, rows, concepts, values[None])
-    if "days" in where.columns:
-        covered = np.zeros((where.bins, len(rows)))
-        for k in range(windows):
-            covered[k] = long[f"covered_us_{k}"]
-        covered[-1] = long["covered_us"]
-        _write(block, where.columns["days"], rows, concepts, covered / _PER_DAY)
+
+    def spread(name: str) -> NDArray[np.float64]:
+        dense = np.zeros((where.bins, len(rows)))
+        for k in range(len(windows)):
+            dense[k] = long[f"{name}_{k}"]
+        dense[-1] = long[name]
+        return dense
+
+    if where.columns.keys() & {"days", "share"}:
+        covered = spread("covered_us")
+        if "days" in where.columns:
+            _write(block, where.columns["days"], rows, concepts, covered / _PER_DAY)
+        if "share" in where.columns:
+            length = _lengths(windows, where.bins)
+            _write(block, where.columns["share"], rows, concepts, covered / length[:, None])
+    for statistic, name in (("count", "begun"), ("eras", "eras")):
+        if statistic in where.columns and name in long:
+            _write(block, where.columns[statistic], rows, concepts, spread(name))
+    if "dose" in where.columns:
+        unknown = np.where(_touched(long["stop_us"], t, windows, where.bins), np.nan, 0.0)
+        _write(block, where.columns["dose"], rows, concepts, unknown)
+
+
+def fill_doses(
+    block: NDArray[np.float64],
+    where: Layout,
+    long: Long,
+    t_us: NDArray[np.int64],
+    windows: tuple[int, ...],
+) -> None:
+    """Write the doses that are recorded into a block, over what `fill_exposures` wrote."""
+    if len(long["row_id"]) == 0:
+        return
+    owners = where.owners[long["concept_id"] - where.first_dose]
+    pairs, place = np.unique(
+        owners.astype(np.int64) * block.shape[1] + long["row_id"], return_inverse=True
+    )
+    rows, concepts = pairs % block.shape[1], pairs // block.shape[1]
+
+    def added(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.bincount(place, values, len(pairs)).astype(np.float64)
+
+    if "daily_dose" in where.columns:
+        daily, some = added(long["daily"]), added(long["running"]) > 0
+        table = where.columns["daily_dose"][-1:]
+        _write(block, table, rows[some], concepts[some], daily[some][None])
+    if "dose" not in where.columns:
+        return
+    touched = _touched(long["stop_us"], t_us[long["row_id"]], windows, where.bins)
+    for k, name in [*((k, f"amount_{k}") for k in range(len(windows))), (-1, "amount")]:
+        some = added(touched[k].astype(np.float64)) > 0
+        table = where.columns["dose"][k][None]
+        _write(block, table, rows[some], concepts[some], added(long[name])[some][None])
+
+
+def _lengths(windows: tuple[int, ...], bins: int) -> NDArray[np.float64]:
+    """Return the lengths of windows in microseconds by place; the whole history has none."""
+    lengths = np.full(bins, np.nan)
+    lengths[: len(windows)] = np.array(windows, dtype=np.float64) * MICROSECONDS
+    return lengths
+
+
+def _touched(
+    stop_us: NDArray[np.int64], t: NDArray[np.int64], windows: tuple[int, ...], bins: int
+) -> NDArray[np.bool_]:
+    """Return by place whether what stopped then reaches into the window."""
+    touched = np.ones((bins, len(t)), dtype=bool)
+    for k, window in enumerate(windows):
+        touched[k] = t - stop_us <= window * MICROSECONDS
+    return touched
 
 
 def _pairs(long: Long, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

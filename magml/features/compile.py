@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
 from magml.clock import seconds
-from magml.definitions.catalogue import Catalogue, Concept, Derived, Feature
+from magml.definitions.catalogue import DOSES, Catalogue, Concept, Derived, Feature
 from magml.errors import DefinitionError, nearest
 from magml.features.formulas import check_formula
 from magml.features.plan import (
@@ -54,7 +54,7 @@ def compile_plan(
     >>> from magml.definitions import read_catalogue
     >>> plan = compile_plan(read_catalogue(), ["lab.magnesium.last"])
     >>> plan.features, sorted(plan.sql["duckdb"])
-    (('lab.magnesium.last',), ['exposures', 'map', 'points', 'points_unique', 'profile'])
+    (('lab.magnesium.last',), ['doses', 'exposures', 'map', 'points', 'points_unique', 'profile'])
     """
     names = tuple(catalogue.features) if features is None else tuple(features)
     _check_names(catalogue, names)
@@ -138,7 +138,28 @@ def _concepts_needed(catalogue: Catalogue, names: Iterable[str]) -> tuple[Planne
         older = any(f.window in _WHOLE for f in features)
         found.append(PlannedConcept(concept, catalogue.by_name[concept], windows, older, columns))
     # Concepts with the same windows stand together, so that the queries tell them by ranges.
-    return tuple(sorted(found, key=lambda c: (c.exposure, c.windows, c.older, c.name)))
+    found.sort(key=lambda c: (c.exposure, c.windows, c.older, c.name))
+    return (*found, *(drug for concept in found for drug in _drugs(concept)))
+
+
+def _drugs(planned: PlannedConcept) -> Iterator[PlannedConcept]:
+    """Yield the drugs of an exposure whose doses its features add up."""
+    concept = planned.definition
+    if concept.dose is None or not any(column[1] in DOSES for column in planned.columns):
+        return
+    for name, drug in concept.dose.drugs.items():
+        own = {"codes": drug.codes, "names": drug.names, "lasts": concept.lasts}
+        taken = {"not_codes": concept.not_codes, "not_names": concept.not_names}
+        definition = Concept(
+            label=f"{concept.label}, {name}",
+            kind="exposure",
+            orders=concept.orders,
+            dose=concept.dose.model_copy(update={"drugs": {name: drug}}),
+            **own,
+            **taken,
+        )
+        key = f"{planned.name}.dose.{name}"
+        yield PlannedConcept(key, definition, (), False, (), doses_of=planned.name)
 
 
 def _hidden(catalogue: Catalogue) -> tuple[tuple[str, Concept], ...]:

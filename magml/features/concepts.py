@@ -9,25 +9,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from magml.clock import seconds
 from magml.errors import UnitError
 from magml.features.arrow import to_arrow
 from magml.features.matrix import MappingReport, Rejected
-from magml.features.plan import Plan
+from magml.features.plan import MICROSECONDS, Plan
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from magml.definitions.catalogue import Concept
     from magml.events.table import Events
 
 _LARGEST = 1.7e308
-_UNKNOWN, _NONE = "unknown unit", "no unit"
+_LEAST = 1e-300
+_UNKNOWN, _NONE, _NO_DOSE = "unknown unit", "no unit", "no dose"
 
 
 @dataclass(frozen=True)
 class Entry:
     """How values of one code and unit become values of one concept.
 
-    `value` replaces the recorded number; `reason` says why nothing is taken over.
+    `value` replaces the recorded number; `reason` says why nothing is taken over. Doses have no
+    value to fall back on; those given `per_hour` are rows of an id of their own.
     """
 
     concept_id: int
@@ -38,6 +42,8 @@ class Entry:
     value: float | None = None
     status: str = "plain"
     reason: str = ""
+    per_hour: bool = False
+    lasts_us: int = 0
 
     @property
     def used(self) -> bool:
@@ -63,20 +69,22 @@ class ConceptMap:
     assumed_units: Mapping[str, str]
     units: Any = None
 
-    def to_arrow(self) -> pa.Table:
+    def to_arrow(self, plan: Plan) -> pa.Table:
         """Return the relation ``concept_map`` of the plan's queries."""
         lines = [(g, e) for g, entries in self.entries for e in entries if e.used]
         shifts = [e.shift if e.value is None else e.value for _, e in lines]
+        ids = [e.concept_id + plan.drugs * e.per_hour for _, e in lines]
         return to_arrow(
             {
                 "code": [g.code for g, _ in lines],
                 "unit": [g.unit for g, _ in lines],
-                "concept_id": np.array([e.concept_id for _, e in lines], dtype=np.int32),
+                "concept_id": np.array(ids, dtype=np.int32),
                 "fixed": np.array([e.value is not None for _, e in lines], dtype=np.bool_),
                 "scale": np.array([e.scale for _, e in lines], dtype=np.float64),
                 "shift": np.array(shifts, dtype=np.float64),
                 "low": np.array([e.low for _, e in lines], dtype=np.float64),
                 "high": np.array([e.high for _, e in lines], dtype=np.float64),
+                "lasts_us": np.array([e.lasts_us for _, e in lines], dtype=np.int64),
             }
         )
 
@@ -86,17 +94,24 @@ class ConceptMap:
         return sum(g.rows for g, entries in self.entries for e in entries if e.used)
 
     def report(self, plan: Plan, kept: Iterable[int]) -> MappingReport:
-        """Return the account, given the number of rows kept for each concept id."""
+        """Return the account, given the number of rows kept for each id of mapped rows."""
         expected: Counter[str] = Counter()
         converted: Counter[str] = Counter()
         assumed: Counter[str] = Counter()
         unmapped: Counter[str] = Counter()
+        without_dose: Counter[str] = Counter()
+        doses: Counter[str] = Counter()
         rejected = []
         for group, entries in self.entries:
             if not entries:
                 unmapped[group.code] += group.rows
             for entry in entries:
-                name = plan.concepts[entry.concept_id].name
+                concept = plan.concepts[entry.concept_id]
+                name = concept.name
+                if concept.doses_of is not None:
+                    if not entry.used and group.values:
+                        without_dose[group.unit] += group.values
+                    continue
                 if not entry.used:
                     rejected.append(
                         Rejected(group.code, group.unit or None, name, entry.reason, group.values)
@@ -108,7 +123,12 @@ class ConceptMap:
                     converted[name] += number
                 elif entry.status == "assumed":
                     assumed[group.code] += number
-        mapped = {c.name: int(k) for c, k in zip(plan.concepts, kept, strict=True) if k}
+        counts = [int(k) for k in kept]
+        first = plan.first_dose
+        mapped = {c.name: k for c, k in zip(plan.concepts[:first], counts, strict=False) if k}
+        drugs = plan.concepts[first:] * 2  # totals, then rates
+        for drug, k in zip(drugs, counts[first:], strict=True):
+            doses[str(drug.doses_of)] += k
         lost = {name: n - mapped.get(name, 0) for name, n in expected.items()}
         return MappingReport(
             rows=sum(group.rows for group, _ in self.entries),
@@ -119,6 +139,8 @@ class ConceptMap:
             implausible={name: n for name, n in sorted(lost.items()) if n},
             rejected=tuple(rejected),
             unmapped=dict(sorted(unmapped.items())),
+            doses={name: n for name, n in sorted(doses.items()) if n},
+            without_dose=dict(sorted(without_dose.items())),
             units=self.units,
         )
 
@@ -166,11 +188,12 @@ def resolve(plan: Plan, code: str, unit: str) -> tuple[Entry, ...]:
     if known is None:
         from magml.features.names import matches
 
-        ids = plan.ids
+        ids, found = plan.ids, matches(plan.catalogue, code)
+        planned = [(ids[name], plan.concepts[ids[name]].doses_of) for name in found if name in ids]
         known = tuple(
-            _entry(plan, ids[name], code, unit)
-            for name in matches(plan.catalogue, code)
-            if name in ids
+            _entry(plan, concept_id, code, unit)
+            for concept_id, owner in planned
+            if owner is None or owner in found
         )
         plan.entries[(code, unit)] = known
     return known
@@ -181,7 +204,10 @@ def _entry(plan: Plan, concept_id: int, code: str, unit: str) -> Entry:
 
     concept = plan.concepts[concept_id].definition
     if concept.kind != "measurement":
-        return Entry(concept_id, value=0.0)
+        lasts = seconds(concept.lasts) * MICROSECONDS if concept.lasts else 0
+        if plan.concepts[concept_id].doses_of is not None:
+            return _dose(concept_id, concept, unit, lasts)
+        return Entry(concept_id, value=0.0, lasts_us=lasts)
     low, high = concept.plausible or (-_LARGEST, _LARGEST)
     if code in concept.values:
         return Entry(concept_id, low=low, high=high, value=concept.values[code])
@@ -199,6 +225,21 @@ def _entry(plan: Plan, concept_id: int, code: str, unit: str) -> Entry:
     if status == "plain" and (scale, shift) != (1.0, 0.0):
         status = "converted"
     return Entry(concept_id, scale, shift, low, high, status=status)
+
+
+def _dose(concept_id: int, concept: Concept, unit: str, lasts_us: int) -> Entry:
+    """Return how the doses of a drug in a unit add up; a dose of 0 is none."""
+    from magml.units.doses import dose_scale
+
+    assert concept.dose is not None
+    (drug,) = concept.dose.drugs.values()
+    found = dose_scale(unit, concept.dose, drug)
+    if found is None:
+        return Entry(concept_id, reason=_NO_DOSE)
+    scale, per_hour = found
+    # A rate holds as long as its record; only a single dose lasts longer.
+    lasts_us = 0 if per_hour else lasts_us
+    return Entry(concept_id, scale, low=_LEAST, per_hour=per_hour, lasts_us=lasts_us)
 
 
 def _refuse_unknown(plan: Plan, entries: tuple[tuple[Group, tuple[Entry, ...]], ...]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from magml.definitions.catalogue import DOSES
 from magml.errors import DefinitionError, nearest
 from magml.features.arrow import to_arrow
 from magml.features.concepts import resolve
@@ -25,8 +26,9 @@ _NEWEST = ("last", "hours_since", "days_since", "years")
 class EvidenceRow:
     """One row of the events that a feature was computed from.
 
-    `value` and `unit` are as recorded; `used` is the value in the concept's unit, None for a
-    condition or an exposure. An end that was not yet known is None.
+    `value` and `unit` are as recorded; `used` is the value in the concept's unit (of a dose: what
+    adds up, a rate per hour), None for a condition or an exposure. An end that was not yet known
+    is None.
     """
 
     time: datetime | None
@@ -98,6 +100,8 @@ def _feature(
         for feature, statistic, window in concept.columns:
             if feature == name:
                 length = concept.windows[window] if window < len(concept.windows) else None
+                if statistic in DOSES:
+                    return _doses(plan, concept.name, rows, t, length)
                 seen = _visible(plan, concept_id, rows, t)
                 return _behind(seen, statistic, length, t, concept.exposure)
     raise DefinitionError(
@@ -105,6 +109,23 @@ def _feature(
         nearest(name, [*plan.computed, *derived]),
         "correct the name",
     )
+
+
+def _doses(
+    plan: Plan, owner: str, rows: Sequence[EvidenceRow], t: datetime, window: int | None
+) -> tuple[EvidenceRow, ...]:
+    """Return the rows of an exposure whose doses add up in a window, corrected ones left out."""
+    found: list[EvidenceRow] = []
+    for concept_id, concept in enumerate(plan.concepts):
+        if concept.doses_of == owner:
+            kept = [s for s in _visible(plan, concept_id, rows, t) if s.row.time is not None]
+            best: dict[datetime | None, _Seen] = {}
+            for item in kept:
+                other = best.get(item.row.time)
+                if other is None or (item.known, item.value) > (other.known, other.value):
+                    best[item.row.time] = item
+            found += _behind(list(best.values()), "dose", window, t, exposure=True)
+    return tuple(sorted(found, key=_by_time))
 
 
 def _visible(plan: Plan, concept_id: int, rows: Sequence[EvidenceRow], t: datetime) -> list[_Seen]:
@@ -123,7 +144,8 @@ def _visible(plan: Plan, concept_id: int, rows: Sequence[EvidenceRow], t: dateti
                     continue
                 value = row.value * entry.scale + entry.shift
             if entry.low <= value <= entry.high:
-                moment = plan.concepts[concept_id].definition.kind == "measurement"
+                planned = plan.concepts[concept_id]
+                moment = planned.definition.kind == "measurement" or planned.doses_of is not None
                 end = row.end_time if row.end_time is not None and row.end_time <= t else None
                 shown = replace(row, end_time=end, used=value if moment else None)
                 found.append(_Seen(shown, known, value))

@@ -47,6 +47,10 @@ class MappingReport:
         Values of mapped codes left out for their unit.
     unmapped
         Rows of each code that belongs to no concept of the plan.
+    doses
+        Rows whose dose was added up, by exposure; a row of an exposure needs none.
+    without_dose
+        Numbers beside a drug that are no dose, by unit: tablets, volumes, doses for each kilogram.
     units
         Result of the check of medians and spreads, when there was one.
     """
@@ -59,6 +63,8 @@ class MappingReport:
     implausible: dict[str, int] = field(default_factory=dict)
     rejected: tuple[Rejected, ...] = ()
     unmapped: dict[str, int] = field(default_factory=dict)
+    doses: dict[str, int] = field(default_factory=dict)
+    without_dose: dict[str, int] = field(default_factory=dict)
     units: Any = None
 
     @property

@@ -4,6 +4,8 @@ Codes of a classification match by prefix (ICD, ATC; dots do not matter), codes 
 exactly (LOINC, RxNorm, SNOMED, units, visits). Names as written match as text: laboratory and
 vital names as a whole, drugs, conditions, procedures and care by phrases of whole words, so that
 "lisinopril-hydrochlorothiazide 20 mg" is two classes and "insulin syringe" is none.
+
+Behind a drug's code may stand what its order was: ``DRUG//senna//as needed//inpatient``.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from magml.definitions.catalogue import Catalogue, Concept, Domain
+from magml.definitions.dose import ORDER_MARKS
 
 #: Vocabularies in which a code stands for all codes that begin with it.
 PREFIX_VOCABULARIES = frozenset({"ICD10CM", "ICD9CM", "ATC"})
@@ -63,8 +66,29 @@ def matches(catalogue: Catalogue, code: str) -> tuple[str, ...]:
     ('medication.proton_pump_inhibitor', 'medication.pantoprazole')
     >>> matches(catalogue, "DRUG//Insulin syringe 1 mL")
     ()
+    >>> matches(catalogue, "DRUG//Lasix 40 mg//cancelled")
+    ()
     """
     return _index(_Identity(catalogue)).concepts(code)
+
+
+def order_marks(code: str) -> tuple[str, frozenset[str]]:
+    """Return a code without what stands behind it about its order, and that.
+
+    Examples
+    --------
+    >>> order_marks("DRUG//senna//as needed") == ("DRUG//senna", frozenset({"as needed"}))
+    True
+    >>> order_marks("DRUG//iron//folate")
+    ('DRUG//iron//folate', frozenset())
+    """
+    found: set[str] = set()
+    while True:
+        rest, separator, last = code.rpartition("//")
+        if not separator or "//" not in rest or last.strip().casefold() not in ORDER_MARKS:
+            return code, frozenset(found)
+        code = rest
+        found.add(last.strip().casefold())
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -138,9 +162,11 @@ class _Index:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self.names: list[str] = []
+        self.orders: list[frozenset[str]] = []
         self.given, self.taken = _Lookup(), _Lookup()
         for position, (name, domain, concept) in enumerate(catalogue.concepts()):
             self.names.append(name)
+            self.orders.append(frozenset(concept.orders))
             vocabulary = NAME_VOCABULARY.get(domain, "")
             for lookup, codes, names in (
                 (self.given, (*concept.codes, *concept.values), concept.names),
@@ -156,11 +182,15 @@ class _Index:
         self.concepts = lru_cache(maxsize=_CACHED_CODES)(self._concepts)
 
     def _concepts(self, code: str) -> tuple[str, ...]:
-        vocabulary, text = _split(code)
+        bare, marks = order_marks(code)
+        if "cancelled" in marks:
+            return ()
+        vocabulary, text = _split(bare)
         found = self.given.find(vocabulary, text)
         if found:
             found = found - self.taken.find(vocabulary, text)
-        return tuple(self.names[position] for position in sorted(found))
+        said = marks if "as needed" in marks else marks | {"scheduled"}
+        return tuple(self.names[k] for k in sorted(found) if self.orders[k] <= said)
 
 
 @lru_cache(maxsize=8)

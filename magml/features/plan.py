@@ -47,13 +47,14 @@ _MEANING = (
     "values",
     "unit",
     "molar_mass",
-    "molar_masses",
     "valence",
     "equations",
     "plausible",
 )
+#: The same, of concepts that state them: the others mean what they meant before there were any.
+_STATED = ("molar_masses", "gap", "lasts", "orders", "dose")
 #: Statistics that are 0, not missing, when nothing is recorded.
-ZERO_WHEN_ABSENT = ("count", "present", "active", "days")
+ZERO_WHEN_ABSENT = ("count", "present", "active", "days", "share", "eras", "dose", "daily_dose")
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,9 @@ class PlannedConcept:
     columns
         ``(feature, statistic, window)`` with the window as a position in `windows`, and
         ``len(windows)`` for the whole history.
+    doses_of
+        Name of the exposure of whose drugs this is one: it takes the doses alone, and the
+        exposure has the columns.
     """
 
     name: str
@@ -76,11 +80,17 @@ class PlannedConcept:
     windows: tuple[int, ...]
     older: bool
     columns: tuple[tuple[str, str, int], ...]
+    doses_of: str | None = None
 
     @property
     def exposure(self) -> bool:
         """Whether it is a period rather than a moment."""
-        return self.definition.kind == "exposure"
+        return self.definition.kind == "exposure" and self.doses_of is None
+
+    @property
+    def moment(self) -> bool:
+        """Whether it is neither a period nor the doses of one."""
+        return self.definition.kind != "exposure"
 
 
 @dataclass(frozen=True)
@@ -101,8 +111,8 @@ class Plan:
     features
         Names of the columns it makes, in order.
     concepts, derived
-        What is computed for them: concepts in the order of their ids, those of moments first,
-        and derived features in an order in which every input comes before its use.
+        What is computed for them: concepts in the order of their ids, those of moments first and
+        doses last, and derived features in an order in which every input comes before its use.
     sql
         ``dialect -> part -> SQL``.
     assumed
@@ -128,7 +138,25 @@ class Plan:
     @cached_property
     def first_exposure(self) -> int:
         """Id of the first concept that is an exposure."""
-        return sum(not concept.exposure for concept in self.concepts)
+        return sum(concept.moment for concept in self.concepts)
+
+    @cached_property
+    def first_dose(self) -> int:
+        """Id of the first drug whose doses are added up; its rows are totals of the record.
+
+        Rates of the same drugs follow behind all concepts, in the same order.
+        """
+        return sum(concept.doses_of is None for concept in self.concepts)
+
+    @cached_property
+    def drugs(self) -> int:
+        """Number of drugs whose doses are added up."""
+        return len(self.concepts) - self.first_dose
+
+    @cached_property
+    def row_ids(self) -> int:
+        """Number of ids that mapped rows can have."""
+        return len(self.concepts) + self.drugs
 
     @cached_property
     def exposure_windows(self) -> tuple[int, ...]:
@@ -168,7 +196,7 @@ class Plan:
         dialect
             One of `DIALECTS` that the plan was compiled for.
         part
-            ``profile``, ``map``, ``points`` or ``exposures``.
+            ``profile``, ``map``, ``points``, ``exposures`` or ``doses``.
         relations
             Name for each of `INPUTS` that the part reads, quoted as the engine needs it.
         """
@@ -208,6 +236,7 @@ class Plan:
                     "windows": list(concept.windows),
                     "older": concept.older,
                     "columns": [list(column) for column in concept.columns],
+                    **({"doses_of": concept.doses_of} if concept.doses_of else {}),
                 }
                 for concept in self.concepts
             ],
@@ -246,6 +275,7 @@ class Plan:
                     windows=tuple(item["windows"]),
                     older=item["older"],
                     columns=tuple((f, s, w) for f, s, w in item["columns"]),
+                    doses_of=item.get("doses_of"),
                 )
                 for item in content["concepts"]
             ),
@@ -301,8 +331,8 @@ def _catalogue(concepts: Iterable[tuple[str, Concept]]) -> Catalogue:
 def _definition(concept: Concept) -> dict[str, Any]:
     """Return what of a concept decides its values."""
     content = concept.model_dump(mode="json")
-    # A concept without masses by code means what it meant before there were any.
-    return {key: content[key] for key in _MEANING if key != "molar_masses" or content[key]}
+    found = {key: content[key] for key in _MEANING}
+    return {**found, **{key: content[key] for key in _STATED if content[key]}}
 
 
 def _sql_hash(sql: Mapping[str, Mapping[str, str]]) -> str:
@@ -338,10 +368,13 @@ def plan_hash(
     return sha256_bytes(canonical_json(content).encode())
 
 
-def used_statistics(plan: Plan) -> set[str]:
-    """Return the statistics of moments (not of exposures) that a plan's features need."""
+def used_statistics(plan: Plan, *, exposures: bool = False) -> set[str]:
+    """Return the statistics of moments, or those of exposures, that a plan's features need."""
     return {
-        column[1] for concept in plan.concepts if not concept.exposure for column in concept.columns
+        column[1]
+        for concept in plan.concepts
+        if concept.moment != exposures
+        for column in concept.columns
     }
 
 
@@ -349,7 +382,7 @@ def bin_groups(concepts: Sequence[PlannedConcept]) -> list[tuple[int, tuple[int,
     """Return ``(first id after the group, windows, older)`` for runs of equal windows."""
     groups = []
     end = 0
-    moments = [c for c in concepts if not c.exposure]
+    moments = [c for c in concepts if c.moment]
     for (windows, older), run in itertools.groupby(moments, key=lambda c: (c.windows, c.older)):
         end += len(list(run))
         groups.append((end, windows, older))

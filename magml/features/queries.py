@@ -10,6 +10,7 @@ from typing import Any
 
 import ibis
 
+from magml.clock import MICROSECONDS_PER_HOUR, seconds
 from magml.features.plan import MICROSECONDS, OPEN, STATIC, Plan, bin_groups, used_statistics
 
 _EVENTS = {
@@ -30,6 +31,7 @@ _CONCEPT_MAP = {
     "shift": "float64",
     "low": "float64",
     "high": "float64",
+    "lasts_us": "int64",
 }
 _AT = {"row_id": "int64", "subject_id": "int64", "prediction_time": "timestamp"}
 _MAPPED = {
@@ -66,6 +68,7 @@ def compile_queries(plan: Plan, dialect: str, prefix: str) -> dict[str, str]:
         "points": points(plan, corrected(plan, rows), at),
         "points_unique": points(plan, uncorrected(plan, rows), at),
         "exposures": exposures(plan, rows, at),
+        "doses": doses(plan, rows, at),
     }
     return {name: str(ibis.to_sql(query, dialect=dialect)) for name, query in parts.items()}
 
@@ -100,7 +103,7 @@ def mapped(events: Any, concept_map: Any, at: Any) -> Any:
     """Events as rows of concepts: moments in microseconds, values in the concept's unit.
 
     A fixed value is the map's `shift` alone. Values outside the plausible range are left out; the
-    comparison also leaves out NaN.
+    comparison also leaves out NaN. A record ends when its concept's doses last that long at least.
     """
     usable = _usable(events, at)
     usable = usable.mutate(unit=usable.unit.coalesce(""))
@@ -109,12 +112,15 @@ def mapped(events: Any, concept_map: Any, at: Any) -> Any:
     value = joined.fixed.ifelse(joined.shift, converted)
     known = joined.known_time.coalesce(joined.time)
     kept = joined.filter(value >= joined.low, value <= joined.high)
+    time_us = _micros(joined.time).coalesce(STATIC)
+    end_us = _micros(joined.end_time).coalesce(OPEN)
+    lasting = ibis.greatest(end_us, time_us + joined.lasts_us)
     return kept.select(
         "subject_id",
         "concept_id",
-        time_us=_micros(joined.time).coalesce(STATIC),
+        time_us=time_us,
         known_us=_micros(known).coalesce(STATIC),
-        end_us=_micros(joined.end_time).coalesce(OPEN),
+        end_us=(joined.lasts_us > 0).ifelse(lasting, end_us),
         value=value,
         repeated=ibis.literal(True),
     )
@@ -205,44 +211,115 @@ def _bin(plan: Plan, joined: Any) -> Any:
 
 
 def exposures(plan: Plan, rows: Any, at: Any) -> Any:
-    """State and covered time of exposures by (row, concept).
+    """State, eras and covered time of exposures by (row, concept).
 
     Rows are walked by start; what lies before the furthest stop so far is covered already, so
-    that each row adds only the part that is new, and a row that starts after it opens an era.
+    that each row adds only the part that is new, and a row that starts more than the gap after it
+    opens an era.
     """
-    joined = rows.filter(rows.concept_id >= plan.first_exposure).join(_times(at), "subject_id")
-    joined = joined.filter(
-        joined.known_us < joined.t_us, joined.time_us > STATIC, joined.time_us < joined.t_us
-    )
-    is_open = joined.end_us > joined.t_us
-    joined = joined.select(
-        "row_id",
-        "concept_id",
-        "t_us",
-        "time_us",
-        is_open=is_open.ifelse(1, 0),
-        stop_us=is_open.ifelse(joined.t_us, ibis.greatest(joined.end_us, joined.time_us)),
-    )
+    joined = _periods(rows, at, plan.first_exposure, plan.first_dose)
+    joined = joined.select("row_id", "concept_id", "t_us", "time_us", "is_open", "stop_us")
     before = ibis.window(
         group_by=["row_id", "concept_id"],
         order_by=["time_us", "stop_us"],
         preceding=(None, 1),
     )
-    walked = joined.mutate(reached_us=joined.stop_us.max().over(before))
-    opens = walked.reached_us.isnull() | (walked.time_us > walked.reached_us)
-    fresh = ibis.greatest(walked.time_us, walked.reached_us.coalesce(walked.time_us))
+    order = ibis.window(group_by=["row_id", "concept_id"], order_by=["time_us", "stop_us"])
+    walked = joined.mutate(
+        reached_us=joined.stop_us.max().over(before), previous_us=joined.time_us.lag().over(order)
+    )
+    first = walked.reached_us.isnull()
+    opens = first | (walked.time_us > walked.reached_us + _gap(plan, walked.concept_id))
+    begins = first | (walked.time_us != walked.previous_us)
+    fresh = opens.ifelse(walked.time_us, walked.reached_us)
+
+    def number(which: Any) -> Any:
+        # Engines differ in the type of a sum of integers; doubles hold it exactly.
+        return which.ifelse(1, 0).cast("float64").sum()
 
     def covered(begin: Any) -> Any:
-        # Engines differ in the type of a sum of integers; as doubles it is exact for 285 years.
+        # As doubles exact for 285 years.
         return ibis.greatest(walked.stop_us - begin, 0).cast("float64").sum()
 
+    used = used_statistics(plan, exposures=True)
     aggregates = {
         "active": walked.is_open.max().cast("int32"),
         "stop_us": walked.stop_us.max(),
         "start_us": opens.ifelse(walked.time_us, STATIC).max(),
         "covered_us": covered(fresh),
     }
+    if "count" in used:
+        aggregates["begun"] = number(begins)
+    if "eras" in used:
+        aggregates["eras"] = number(opens)
     for k, window in enumerate(plan.exposure_windows):
-        begin = ibis.greatest(fresh, walked.t_us - window * MICROSECONDS)
-        aggregates[f"covered_us_{k}"] = covered(begin)
+        edge = walked.t_us - window * MICROSECONDS
+        aggregates[f"covered_us_{k}"] = covered(ibis.greatest(fresh, edge))
+        if "count" in used:
+            aggregates[f"begun_{k}"] = number(begins & (walked.time_us >= edge))
+        if "eras" in used:
+            # The one row of an era that is the first to reach into the window.
+            enters = (walked.stop_us >= edge) & (opens | (walked.reached_us < edge))
+            aggregates[f"eras_{k}"] = number(enters)
     return walked.group_by("row_id", "concept_id").aggregate(**aggregates)
+
+
+def doses(plan: Plan, rows: Any, at: Any) -> Any:
+    """Recorded doses by (row, drug): totals count at their start, rates while they run."""
+    first, rates = plan.first_dose, len(plan.concepts)
+    marked = rows.filter(rows.concept_id >= first)
+    marked = marked.mutate(per_hour=marked.concept_id >= rates)
+    drug = marked.per_hour.ifelse(marked.concept_id - plan.drugs, marked.concept_id)
+    marked = marked.mutate(concept_id=drug.cast("int32"))
+    order = ibis.window(
+        group_by=["subject_id", "concept_id", "time_us"], order_by=["known_us", "value"]
+    )
+    marked = marked.mutate(superseded_us=marked.known_us.lead().over(order))
+    joined = _periods(marked, at, first, rates)
+    joined = joined.filter(joined.superseded_us.isnull() | (joined.superseded_us >= joined.t_us))
+    day = joined.t_us - 24 * MICROSECONDS_PER_HOUR
+    running = joined.per_hour.ifelse(joined.is_open, (joined.time_us >= day).ifelse(1, 0))
+    in_a_day = joined.value * joined.per_hour.ifelse(24, 1).cast("float64")
+
+    def amount(edge: Any) -> Any:
+        begin = joined.time_us if edge is None else ibis.greatest(joined.time_us, edge)
+        hours = ibis.greatest(joined.stop_us - begin, 0).cast("float64") / MICROSECONDS_PER_HOUR
+        inside = (joined.time_us >= (STATIC if edge is None else edge)).ifelse(1, 0)
+        inside = inside.cast("float64")
+        return (joined.value * joined.per_hour.ifelse(hours, inside)).sum()
+
+    aggregates = {
+        "stop_us": joined.stop_us.max(),
+        "running": running.max().cast("int32"),
+        "daily": (running == 1).ifelse(in_a_day, ibis.literal(0, type="float64")).sum(),
+        "amount": amount(None),
+    }
+    for k, window in enumerate(plan.exposure_windows):
+        aggregates[f"amount_{k}"] = amount(joined.t_us - window * MICROSECONDS)
+    return joined.group_by("row_id", "concept_id").aggregate(**aggregates)
+
+
+def _periods(rows: Any, at: Any, first: int, last: int) -> Any:
+    """Return visible periods of concepts, with whether they run and where they stop by then."""
+    joined = rows.filter(rows.concept_id >= first, rows.concept_id < last)
+    joined = joined.join(_times(at), "subject_id")
+    joined = joined.filter(
+        joined.known_us < joined.t_us, joined.time_us > STATIC, joined.time_us < joined.t_us
+    )
+    still = joined.end_us > joined.t_us
+    return joined.mutate(
+        is_open=still.ifelse(1, 0),
+        stop_us=still.ifelse(joined.t_us, ibis.greatest(joined.end_us, joined.time_us)),
+    )
+
+
+def _gap(plan: Plan, concept_id: Any) -> Any:
+    """Return how long after a stop the next record continues the era, in microseconds."""
+    ids: dict[int, list[int]] = {}
+    for number, concept in enumerate(plan.concepts):
+        if concept.exposure and concept.definition.gap:
+            ids.setdefault(seconds(concept.definition.gap) * MICROSECONDS, []).append(number)
+    if not ids:
+        return ibis.literal(0, type="int64")
+    branches = [(concept_id.isin(found), gap) for gap, found in sorted(ids.items())]
+    return ibis.cases(*branches, else_=0)
