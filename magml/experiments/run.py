@@ -21,6 +21,7 @@ from magml.experiments.study import (
     measure,
     read_definitions,
 )
+from magml.experiments.unfinished import Unfinished
 from magml.files import atomic_directory
 from magml.progress import Report, part, silent
 
@@ -56,7 +57,9 @@ def train(
     """Train a model, estimate its performance, write its bundle and record the run.
 
     Performance comes from nested, grouped cross-validation; the model that is written is then
-    fitted on all rows in the same way.
+    fitted on all rows in the same way. A run that was interrupted goes on from the folds it had
+    finished when it is started again with the same definition, data and settings, and ends in the
+    same bytes.
 
     Parameters
     ----------
@@ -139,6 +142,10 @@ def train(
         threads=threads,
         report=part(report, 0.0, 0.06),
     )
+    folder = Path(out) / found.experiment.name
+    _refuse_foreign(folder)
+    settings = {"seed": seed, "quick": quick, "peers": list(peers), "peer_rows": peer_rows}
+    unfinished = Unfinished.of(folder, study, settings)
     nested = cross_validate(
         study,
         seed=seed,
@@ -147,6 +154,7 @@ def train(
         report=part(report, 0.06, 0.78),
         peers=peers,
         peer_rows=peer_rows,
+        finished=unfinished,
     )
     report(0.78, "resampling")
     performance = measure(study, nested, seed=seed)
@@ -157,9 +165,12 @@ def train(
     audit = audit_study(study, nested.fold, seed=seed, threads=threads)
     details = detail(study, nested, performance, seed=seed)
     correction = correct_study(study, nested, seed=seed)
-    fitted = fit_final(
-        study, seed=seed, quick=quick, threads=threads, report=part(report, 0.82, 0.94)
-    )
+    fitted = unfinished.final()
+    if fitted is None:
+        fitted = fit_final(
+            study, seed=seed, quick=quick, threads=threads, report=part(report, 0.82, 0.94)
+        )
+        unfinished.keep_final(fitted)
     extras = _extras(
         study,
         nested,
@@ -177,8 +188,6 @@ def train(
     report(0.95, "writing results")
     limits = (*audit.lines(), *_tested_only(correction))
     contents = _contents(study, nested, performance, fitted, limits, seed=seed, quick=quick)
-    folder = Path(out) / found.experiment.name
-    _refuse_foreign(folder)
     from magml.bundle import load, write_bundle
     from magml.experiments.explaining import explain_study
 
@@ -188,6 +197,7 @@ def train(
         write_results(
             beside / "results", study, nested, performance, details, audit, extras, explained
         )
+    unfinished.remove()
     recorded, warnings = None, list(audit.lines())
     if track:
         from magml.experiments.recording import record_run

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from magml.evaluation import Performance
     from magml.features import FeatureMatrix
     from magml.models.fit import FittedModel
+    from magml.models.fold import FinishedFolds
     from magml.models.nested import NestedResult
     from magml.models.outer import OuterSplit
 
@@ -212,11 +213,12 @@ def cross_validate(
     peer_rows: Literal["cohort", "all"] = "cohort",
     like: NestedResult | None = None,
     further: Mapping[str, Sequence[str]] | None = None,
+    finished: FinishedFolds | None = None,
 ) -> NestedResult:
     """Predict every row by a model that never saw its fold, and so the baselines and ablations.
 
     With `like`, an earlier result on the same rows, its folds and settings are used again, and
-    ablations are left out. `further` names variants by their features.
+    ablations are left out. `further` names variants by their features. `finished` keeps folds.
     """
     from magml.models.nested import nested_cross_validation
 
@@ -274,6 +276,7 @@ def cross_validate(
         monotone=monotone_features(catalogue, model, study.features),
         split=split,
         like=like,
+        finished=finished,
         progress=progress,
     )
     return found if untested is None else separate(found, study)

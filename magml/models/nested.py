@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -14,11 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from magml.definitions.model import Estimator, ModelDefinition
 from magml.errors import InputError
 from magml.models.baselines import FittedBaseline, NotComputable, fit_baseline
-from magml.models.calibration import Calibrator
 from magml.models.fit import fit_model, quick_plan
+from magml.models.fold import FinishedFolds, Fold, FoldResult, NestedResult
 from magml.models.outer import OuterSplit
 from magml.models.peers import PEERS, fit_peer
-from magml.models.search import Trial
 from magml.models.seeds import derive_seed
 from magml.models.splits import check_folds, spread_folds, training_sides
 
@@ -26,66 +25,6 @@ from magml.models.splits import check_folds, spread_folds, training_sides
 MODEL = "model"
 #: Called with fold (from 1), folds, stage, steps done and steps, from several threads.
 NestedProgress = Callable[[int, int, str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Fold:
-    """What one outer fold fitted.
-
-    Attributes
-    ----------
-    number
-        From 0.
-    train, test, train_cases, test_cases
-        Rows and cases of the cohort on both sides; rows that only train are not counted.
-    features
-        Columns in use, in order.
-    estimator, calibrator, trials
-        Chosen and fitted on the training rows.
-    notes
-        By baseline or peer, what the reader should know of it.
-    """
-
-    number: int
-    train: int
-    test: int
-    train_cases: int
-    test_cases: int
-    features: tuple[str, ...]
-    estimator: Estimator
-    calibrator: Calibrator
-    trials: tuple[Trial, ...]
-    notes: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class NestedResult:
-    """Risks of every row by models that never saw it, its fold or its group.
-
-    Attributes
-    ----------
-    fold
-        Outer fold of each row, int64, shape (n,); -1 for rows that are not tested.
-    risks
-        By name (``model``, variants, baselines, peers), calibrated risks, shape (n,); NaN for
-        rows that are not tested.
-    range_low, range_high
-        The model's 10th and 90th percentile over members, shape (n,).
-    not_computable
-        Baseline to the reason why the data do not allow it.
-    folds
-        What each fold fitted.
-    untested
-        By name, risks of further people whose outcome nobody measured, where there are any.
-    """
-
-    fold: NDArray[np.int64]
-    risks: dict[str, NDArray[np.float64]]
-    range_low: NDArray[np.float64]
-    range_high: NDArray[np.float64]
-    not_computable: dict[str, str]
-    folds: tuple[Fold, ...]
-    untested: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 def nested_cross_validation(
@@ -111,6 +50,7 @@ def nested_cross_validation(
     monotone: Mapping[str, int] | None = None,
     split: OuterSplit | None = None,
     like: NestedResult | None = None,
+    finished: FinishedFolds | None = None,
     progress: NestedProgress | None = None,
 ) -> NestedResult:
     """Predict every row by a model whose columns, search and calibration never saw its fold.
@@ -144,6 +84,9 @@ def nested_cross_validation(
     like
         An earlier result on the same rows: its folds are used again, and each fold's settings
         in place of a search, as for the same model at another threshold of the outcome.
+    finished
+        Where folds done before are found and new ones are kept; the same call without it gives
+        the same result.
     progress
         Called with fold (from 1), folds, stage, steps done and steps; folds run side by side, so
         calls of several folds are mixed and come from several threads.
@@ -227,9 +170,14 @@ def nested_cross_validation(
         estimators=() if like is None else tuple(done.estimator for done in like.folds),
     )
 
-    def work(number: int) -> _FoldResult:
+    def work(number: int) -> FoldResult:
         report = _of_fold(progress, number + 1, folds)
-        return _fit_fold(setting, number, side[number], fold == number, report)
+        if finished is not None and (found := finished.fold(number)) is not None:
+            return found
+        result = _fit_fold(setting, number, side[number], fold == number, report)
+        if finished is not None:
+            finished.keep_fold(number, result)
+        return result
 
     from threadpoolctl import threadpool_limits
 
@@ -280,24 +228,13 @@ class _Setting:
     estimators: tuple[Estimator, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class _FoldResult:
-    """What one fold gives: its record, and risks of its rows by name."""
-
-    fold: Fold
-    risks: dict[str, NDArray[np.float64]]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-    lacking: dict[str, str]
-
-
 def _fit_fold(
     setting: _Setting,
     number: int,
     train: NDArray[np.bool_],
     test: NDArray[np.bool_],
     report: Callable[[str, int, int], None] | None,
-) -> _FoldResult:
+) -> FoldResult:
     """Fit everything on a fold's training rows and predict its test rows."""
     matrix, outcome, weight = setting.matrix, setting.outcome, setting.weight
     own = train & setting.cohort
@@ -365,7 +302,7 @@ def _fit_fold(
         trials=first.trials,
         notes=notes,
     )
-    return _FoldResult(record, risks, low, high, lacking)
+    return FoldResult(record, risks, low, high, lacking)
 
 
 def _comparison(
