@@ -25,7 +25,7 @@ from magml.simulation import generate_hospital
 
 def command(data: Path, out: Path) -> list[str]:
     return [
-        sys.executable, "-m", "magml", "train", "demo", "--data", str(data), "--out", str(out),
+        str(Path(sys.executable).with_name("magml")), "train", "demo", "--data", str(data), "--out", str(out),
         "--no-track",
     ]  # fmt: skip
 
