@@ -24,10 +24,8 @@ from magml.simulation import generate_hospital
 
 
 def command(data: Path, out: Path) -> list[str]:
-    return [
-        str(Path(sys.executable).with_name("magml")), "train", "demo", "--data", str(data), "--out", str(out),
-        "--no-track",
-    ]  # fmt: skip
+    magml = str(Path(sys.executable).with_name("magml"))
+    return [magml, "train", "demo", "--data", str(data), "--out", str(out), "--no-track"]
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
