@@ -16,9 +16,10 @@ from magml.errors import InputError
 from magml.tables import SCORES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import pandas as pd
+    import pyarrow as pa
 
     from magml.definitions import Catalogue, Feature, ModelDefinition
     from magml.explanations import Explanation
@@ -155,6 +156,43 @@ class Model:
             }
         )
         return table[list(SCORES.names)]
+
+    def score_stream(
+        self,
+        batches: Iterable[pa.RecordBatch],
+        at: Any,
+        *,
+        rows: int = 500_000,
+        threads: int | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the scores of people as their events arrive, in bounded memory.
+
+        Parameters
+        ----------
+        batches
+            Arrow record batches of events in the contract's columns, all events of a person
+            together and people in rising order of ``subject_id``.
+        at
+            As for `score`. Of a table, people without events are scored too.
+        rows
+            Events held at once; more only where one person has more.
+        threads
+            As for `score`.
+
+        Yields
+        ------
+        pyarrow.RecordBatch
+            The columns of `magml.tables.SCORES`, in the order of ``subject_id``; the same rows
+            and values as `score`.
+
+        Raises
+        ------
+        InputError
+            If people do not come in order, or a batch does not fit the contract.
+        """
+        from magml.bundle.stream import stream_scores
+
+        return stream_scores(self, batches, at, rows=rows, threads=threads)
 
     def explain(
         self, events: Any, at: Any, *, evidence: bool | int = True, threads: int | None = None

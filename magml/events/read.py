@@ -78,7 +78,7 @@ def read_events(
 
 
 def read_prediction_times(
-    at: Any, connection: duckdb.DuckDBPyConnection, events: Events, zone: str | None = None
+    at: Any, connection: duckdb.DuckDBPyConnection, events: Events | None, zone: str | None = None
 ) -> str:
     """Register prediction times and return the relation's name.
 
@@ -99,8 +99,9 @@ def read_prediction_times(
         As `read_events`, and when a pair stands twice or there are none.
     """
     relation = f"magml_at_{_next(connection)}"
-    moment = _moment(at, zone)
+    moment = as_moment(at, zone)
     if moment is not None:
+        assert events is not None  # only a table of prediction times does without them
         connection.execute(
             f"CREATE TEMP TABLE {relation} AS SELECT "
             f"(row_number() OVER (ORDER BY subject_id) - 1)::BIGINT AS row_id, subject_id, "
@@ -320,7 +321,7 @@ def _check_nulls(connection: duckdb.DuckDBPyConnection, relation: str, table: Ta
             )
 
 
-def _moment(at: Any, zone: str | None) -> dt.datetime | None:
+def as_moment(at: Any, zone: str | None = None) -> dt.datetime | None:
     """Return a moment given as datetime, date or ISO text; None when `at` is a table or path."""
     if isinstance(at, str):
         try:
