@@ -230,6 +230,10 @@ def features(
     dictionary: Annotated[
         Path | None, typer.Option("--dictionary", help="Write the catalogue as a page, FILE.md.")
     ] = None,
+    people: Annotated[
+        bool,
+        typer.Option("--people", help="How many people have each feature, in the records given."),
+    ] = False,
     against: Annotated[
         Path | None,
         typer.Option("--against", help="Folder with another features/ to compare with."),
@@ -240,13 +244,19 @@ def features(
     """Print the catalogue, check a changed one, or write the feature matrix of --events at --at."""
     from magml.cli.catalogue import catalogue_rows, catalogue_text
 
+    counted = None
+    if people:
+        from magml.cli.feature_people import feature_people
+        from magml.definitions import read_catalogue
+
+        counted = feature_people(read_catalogue(), events, at, experiment, data)
     if dictionary is not None:
         from magml.cli.dictionary import dictionary_page
         from magml.definitions import read_catalogue
         from magml.files import atomic_file
 
         with atomic_file(dictionary) as beside:
-            beside.write_text(dictionary_page(read_catalogue()), encoding="utf-8")
+            beside.write_text(dictionary_page(read_catalogue(), counted), encoding="utf-8")
         print_result({"out": str(dictionary)}, f"Written to {dictionary}", as_json)
         return
     if check:
@@ -257,7 +267,7 @@ def features(
         if found.failed:
             raise typer.Exit(2)
         return
-    if any(given is not None for given in (events, at, out, experiment, data)):
+    if not people and any(given is not None for given in (events, at, out, experiment, data)):
         from magml.cli.feature_matrix import write_features
 
         made = write_features(
@@ -265,7 +275,7 @@ def features(
         )
         print_result(made.to_dict(), made.text(), as_json)
         return
-    rows = catalogue_rows(domain)
+    rows = catalogue_rows(domain, counted)
     print_result({"features": rows}, catalogue_text(rows), as_json)
 
 

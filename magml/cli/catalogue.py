@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magml.definitions import read_catalogue
 from magml.errors import InputError, nearest
 
+if TYPE_CHECKING:
+    from magml.cli.feature_people import FeaturePeople
 
-def catalogue_rows(domain: str | None) -> list[dict[str, Any]]:
-    """Return one dictionary a feature, with what a reviewer asks first."""
+
+def catalogue_rows(domain: str | None, people: FeaturePeople | None = None) -> list[dict[str, Any]]:
+    """Return one dictionary a feature, with what a reviewer asks first.
+
+    With `people`, ``people`` says how many have it; 1 to 9 are ``<10``.
+    """
     catalogue = read_catalogue()
     domains = sorted({file.domain for file in catalogue.domains})
     if domain is not None and domain not in domains:
@@ -28,9 +34,16 @@ def catalogue_rows(domain: str | None) -> list[dict[str, Any]]:
                 "window": feature.window,
                 "unit": feature.unit,
                 "direction": concept.direction,
+                "mechanism": getattr(concept, "mechanism", ""),
                 "modifiable": concept.modifiable,
+                "consequence": getattr(concept, "consequence", False),
+                "codes": list(getattr(concept, "codes", ())),
+                "names": list(getattr(concept, "names", ())),
+                "inputs": list(getattr(concept, "input_names", ())),
                 "evidence": list(concept.evidence),
+                "read": {key: catalogue.references[key].read for key in concept.evidence},
                 "verified": concept.verified,
+                **({} if people is None else {"people": people.shown(feature.name)}),
             }
         )
     return rows
@@ -49,7 +62,11 @@ def catalogue_text(rows: list[dict[str, Any]]) -> str:
             unit = f" [{row['unit']}]" if row["unit"] and row["unit"] != "1" else ""
             sign = {"lowers": "lowers magnesium", "raises": "raises magnesium"}
             note = sign.get(row["direction"], "")
+            if note:
+                cited = ", ".join(row["evidence"]) or "no publication"
+                note += f" ({cited}{'' if row['verified'] else '; unverified'})"
             lines.append(f"  {meaning}{unit}" + (f" - {note}" if note else ""))
-        lines.append(f"      {row['feature']}")
+        people = f"  {row['people']} people" if "people" in row else ""
+        lines.append(f"      {row['feature']}{people}")
     lines.append(f"\n{len(rows)} features")
     return "\n".join(lines).strip("\n")

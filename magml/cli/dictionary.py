@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from magml.definitions.catalogue import Catalogue, Concept, Derived, DomainFile, Reference
+from typing import TYPE_CHECKING
+
+from magml.definitions.catalogue import (
+    Catalogue,
+    Concept,
+    Derived,
+    DomainFile,
+    Feature,
+    Reference,
+)
+
+if TYPE_CHECKING:
+    from magml.cli.feature_people import FeaturePeople
 
 _HEAD = """\
 # Feature dictionary
@@ -10,8 +22,12 @@ _HEAD = """\
 Written by `magml features --dictionary docs/feature-dictionary.md` from `features/`. A feature is
 `domain.concept.statistic`, with the window behind it where it has a length. What each statistic
 means is in [the catalogue's guide](../features/README.md). *Unverified*: codes and direction were
-written from general knowledge or not all read at the source; a draft for your own reviewers.
+written from general knowledge or not all read at the source; a draft for your own reviewers. A
+publication that was not read itself says so. With `--people --events E --at T` the page also tells
+how many people of your records have each feature.
 """
+#: How far a publication was read, where it was not read itself.
+_READ = {"source": "", "secondary": " (as another text reports it)", "not checked": " (not read)"}
 _DIRECTIONS = {
     "lowers": "lowers magnesium",
     "raises": "raises or spares magnesium",
@@ -22,8 +38,8 @@ _DIRECTIONS = {
 }
 
 
-def dictionary_page(catalogue: Catalogue) -> str:
-    """Return the dictionary as Markdown.
+def dictionary_page(catalogue: Catalogue, people: FeaturePeople | None = None) -> str:
+    """Return the dictionary as Markdown, with how many people have each feature where counted.
 
     Examples
     --------
@@ -33,21 +49,31 @@ def dictionary_page(catalogue: Catalogue) -> str:
     (True, True)
     """
     parts = [_HEAD]
+    if people is not None:
+        parts.append(
+            f"People: how many of the {people.people:,} with a prediction time in "
+            f"`{people.source}` have the feature at one of them; 1 to 9 are `<10`.\n"
+        )
     for file in catalogue.domains:
         parts.append(f"## {file.title or file.domain}\n")
         for key, concept in file.concepts.items():
-            parts.append(_concept(catalogue, file, key, concept))
+            parts.append(_concept(catalogue, file, key, concept, people))
         for key, item in file.derived.items():
-            parts.append(_derived(catalogue, f"{file.domain}.{key}", item))
+            parts.append(_derived(catalogue, f"{file.domain}.{key}", item, people))
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _concept(catalogue: Catalogue, file: DomainFile, key: str, concept: Concept) -> str:
+def _concept(
+    catalogue: Catalogue, file: DomainFile, key: str, concept: Concept, people: FeaturePeople | None
+) -> str:
     name = f"{file.domain}.{key}"
-    made = [f"`{f.name}`" for f in catalogue.features.values() if f.concept == name]
+    made = [feature for feature in catalogue.features.values() if feature.concept == name]
     unit = f" [{concept.unit}]" if concept.unit and concept.unit != "1" else ""
     lines = [f"### {concept.label}{unit}\n", f"`{name}`, {concept.kind}\n"]
-    lines.append(f"- Features: {', '.join(made) or 'none'}")
+    if made:
+        lines += [*_features(made, people), ""]
+    else:
+        lines.append("- Features: none")
     if concept.codes:
         lines.append(f"- Codes: {', '.join(f'`{code}`' for code in concept.codes)}")
     if concept.not_codes:
@@ -85,13 +111,34 @@ def _periods(concept: Concept) -> list[str]:
     return lines
 
 
-def _derived(catalogue: Catalogue, name: str, item: Derived) -> str:
+def _features(made: list[Feature], people: FeaturePeople | None) -> list[str]:
+    """Return a table of features: unit, window and, where counted, people."""
+    counted = "" if people is None else " people |"
+    lines = [f"| feature | unit | window |{counted}", "|---|---|---|" + ("---|" * bool(counted))]
+    for feature in made:
+        cell = "" if people is None else f" {people.shown(feature.name)} |"
+        lines.append(f"| `{feature.name}` | {feature.unit or ''} | {feature.window} |{cell}")
+    return lines
+
+
+def _derived(catalogue: Catalogue, name: str, item: Derived, people: FeaturePeople | None) -> str:
     unit = f" [{item.unit}]" if item.unit and item.unit != "1" else ""
     inputs = ", ".join(f"`{needed}`" for needed in item.input_names)
     lines = [f"### {item.label}{unit}\n", f"`{name}`, derived\n"]
     lines.append(f"- Formula: {item.formula} of {inputs}")
+    if people is not None:
+        lines.append(f"- People: {people.shown(name)}")
+    if _reveals(catalogue, name):
+        lines.append("- An input reveals the outcome: no model that asks whom to test sees it")
     lines += _meaning(catalogue, item)
     return "\n".join(lines) + "\n"
+
+
+def _reveals(catalogue: Catalogue, name: str) -> bool:
+    """Whether something that a derived feature is made of reveals the outcome."""
+    if name in catalogue.derived:
+        return any(_reveals(catalogue, needed) for needed in catalogue.derived[name].input_names)
+    return bool(catalogue.by_name[catalogue.features[name].concept].reveals)
 
 
 def _meaning(catalogue: Catalogue, item: Concept | Derived) -> list[str]:
@@ -111,7 +158,7 @@ def _meaning(catalogue: Catalogue, item: Concept | Derived) -> list[str]:
 
 
 def _citation(reference: Reference) -> str:
-    text = reference.citation.rstrip(".")
+    text, read = reference.citation.rstrip("."), _READ[reference.read]
     if reference.doi:
-        return f"{text}, doi {reference.doi}"
-    return f"[{text}]({reference.url})" if reference.url else text
+        return f"{text}, doi {reference.doi}{read}"
+    return (f"[{text}]({reference.url})" if reference.url else text) + read
