@@ -71,7 +71,7 @@ class Seen:
         ], ignore_index=True).fillna(0.0)  # fmt: skip
         kept = (truth["gfr"] >= 60).to_numpy()
         self.truth = truth[kept].reset_index(drop=True)
-        self.losses = losses[kept].reset_index(drop=True)
+        self.losses = losses[kept].reset_index(drop=True).add_prefix("loss ")
         self.nature = pd.concat(
             [_nature(number, split, people // 2, seed + k, w, setting)
              for k, (w, setting) in enumerate(zip(worlds, settings, strict=True))],
@@ -243,9 +243,11 @@ def recalibrated(number: int, seen: Seen, model: Any) -> dict[str, Any]:
     rng = np.random.default_rng([number, 1])
     chosen = np.zeros(len(y), bool)
     chosen[rng.choice(len(y), MEASURED, replace=False)] = True
-    _, fitted = update(model.calibrator, margin[chosen], y[chosen], "slope")
     row: dict[str, Any] = {"world": number, "cases_measured": int(y[chosen].sum())}
-    for name, calibrator in (("before", model.calibrator), ("after", fitted)):
+    calibrators = {"before": model.calibrator}
+    for method in ("intercept", "slope", "closed_test"):
+        calibrators[method] = update(model.calibrator, margin[chosen], y[chosen], method)[1]
+    for name, calibrator in calibrators.items():
         risk = calibrator.risk(margin[~chosen])
         again: Calibrator = fit_calibrator(logit(risk), y[~chosen], ["logistic"])
         row[f"slope_{name}"] = again.low

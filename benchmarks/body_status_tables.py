@@ -93,16 +93,17 @@ def _found(result: dict[str, Any]) -> str:
 
 def _slopes(result: dict[str, Any]) -> str:
     table = pd.DataFrame(result["recalibration"])
-    before, after = table["slope_before"], table["slope_after"]
-    off = [
-        100 * (np.exp(np.abs(np.log(table[f"expected_{k}"] / table["observed"])).mean()) - 1)
-        for k in ("before", "after")
-    ]
     cases = table["cases_measured"]
+    lines = ["| update | slope, mean (SD; range) | prevalence off by |", "|---|---|---|"]
+    for name in ("before", "intercept", "slope", "closed_test"):
+        own = table[f"slope_{name}"]
+        off = np.exp(np.abs(np.log(table[f"expected_{name}"] / table["observed"])).mean()) - 1
+        lines.append(
+            f"| {name} | {own.mean():.2f} ({own.std():.2f}; {own.min():.2f} to {own.max():.2f}) "
+            f"| {100 * off:.0f}% |"
+        )
     return (
-        f"Calibration slope, {len(table)} worlds: before {before.mean():.2f} (SD "
-        f"{before.std():.2f}), after intercept and slope were fitted to 300 measured people "
-        f"{after.mean():.2f} (SD {after.std():.2f}, {after.min():.2f} to {after.max():.2f}); cases "
-        f"among the 300: {cases.min()} to {cases.max()}. The expected prevalence is off by "
-        f"{off[0]:.0f}% of the observed before and {off[1]:.0f}% after."
+        f"Calibration of the model on whole records in {len(table)} worlds, on all but the 300 "
+        f"measured people to whom the update was fitted ({cases.min()} to {cases.max()} cases, "
+        f"mean {cases.mean():.0f}):\n\n" + "\n".join(lines)
     )

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from magml.bundle.manifest import MANIFEST, VerifiedFiles, read_verified
 from magml.bundle.model import Model
-from magml.bundle.shipped import bundle_folder
+from magml.bundle.shipped import bundle_folder, shipped_bundles
 from magml.bundle.write import member_name
-from magml.errors import BundleError, DefinitionError
+from magml.errors import BundleError, DefinitionError, nearest
 
 if TYPE_CHECKING:
     from magml.definitions import Catalogue
@@ -82,11 +82,23 @@ def load(
             found = find_bundle(download(text, folder, tracking_uri))
             files = read_verified(found)
     else:
-        files = read_verified(bundle_folder(text))
+        files = read_verified(_found(text))
     model = _model(files, threads)
     if catalogue is not None:
         check_catalogue(model, catalogue)
     return model
+
+
+def _found(reference: str) -> Path:
+    """Return the folder of a bundle; a bare name that stands for none is told what is shipped."""
+    folder = bundle_folder(reference)
+    if len(folder.parts) == 1 and not folder.exists():
+        raise BundleError(
+            f"no folder '{folder.name}', and no bundle of that name comes with magml",
+            f"the folder of a bundle, or {nearest(folder.name, shipped_bundles())}",
+            "check the path of the bundle",
+        )
+    return folder
 
 
 def find_bundle(folder: Path) -> Path:
