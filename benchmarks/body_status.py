@@ -113,10 +113,15 @@ class Seen:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--test", type=int, default=20, help="test worlds")
+    parser.add_argument("--first", type=int, default=0, help="number of the first one")
+    parser.add_argument("--merge", type=Path, nargs="*", help="print the tables of such files")
     parser.add_argument("--train", type=int, default=12, help="training worlds of comparators")
     parser.add_argument("--people", type=int, default=2000, help="of a world")
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
+    if chosen.merge:
+        print(summary(merged([json.loads(path.read_text()) for path in chosen.merge])))
+        return
     started = time.perf_counter()
     model = magml.load("low_body_status")
     seed = read_simulation(read_experiment("low_body_status")).seed
@@ -126,7 +131,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
     slopes: list[dict[str, Any]] = []
-    for number in range(chosen.test):
+    for number in range(chosen.first, chosen.first + chosen.test):
         seen = Seen(model, "test", number, chosen.people, 7)
         margins = {name: scorer(seen) for name, scorer in scorers.items()}
         rows += measured(number, seen, margins)
@@ -143,6 +148,16 @@ def main() -> None:
     if chosen.out:
         with atomic_file(chosen.out) as beside:
             beside.write_text(json.dumps(result, indent=1))
+
+
+def merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the results of several runs over different test worlds as one."""
+    for key in ("simulator", "bundle", "train_worlds", "people"):
+        if len({part[key] for part in parts}) > 1:
+            raise SystemExit(f"the files differ in {key}")
+    joined = {key: [row for part in parts for row in part[key]]
+              for key in ("rows", "found", "recalibration")}  # fmt: skip
+    return {**parts[0], **joined, "seconds": sum(part["seconds"] for part in parts)}
 
 
 def fit(model: Any, worlds: list[Seen]) -> dict[str, Scorer]:
@@ -188,7 +203,10 @@ def bundle(model: Any, seen: Seen, institution: str) -> np.ndarray:
 
 def score(model: Any, seen: Seen) -> np.ndarray:
     """Return the depletion score, age and sex; an item not recorded counts as absent."""
-    X = magml.build_features(_only(seen, model), seen._at, strict=False)
+    items = [f"medication.{name}.active" for name in (*DIURETICS, "proton_pump_inhibitor")]
+    items += ["lab.egfr", "diet.alcohol_usual.last", "demographic.female.last"]
+    items += ["demographic.age.years"]
+    X = magml.build_features(_only(seen, model), seen._at, features=items, strict=False)
     diuretic = X[[f"medication.{name}.active" for name in DIURETICS]].max(axis=1).fillna(0)
     points = magnesium_depletion_score(
         diuretic=diuretic, ppi=X["medication.proton_pump_inhibitor.active"].fillna(0),
