@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from magml.monitoring import monitor
     from magml.population_study import population
     from magml.report import write_report
-    from magml.review import review_summary, verify_reviews
+    from magml.review import open_review, review_summary, verify_reviews
     from magml.service import serve
     from magml.simulation.world import simulate
     from magml.sources import open_source
@@ -39,6 +39,7 @@ _WHERE = {
     "load": "magml.bundle",
     "magnesium_depletion_score": "magml.models",
     "monitor": "magml.monitoring",
+    "open_review": "magml.review",
     "open_source": "magml.sources",
     "read_events": "magml.events",
     "train": "magml.experiments",
@@ -68,6 +69,7 @@ __all__ = [
     "load",
     "magnesium_depletion_score",
     "monitor",
+    "open_review",
     "open_source",
     "pool",
     "population",

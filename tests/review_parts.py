@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,3 +88,64 @@ def postgresql_server(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
         )
     finally:
         run(f"{programs}/pg_ctl", "-D", str(data), "-m", "immediate", "stop")
+
+
+#: People of the small review: id to the events behind its pages.
+PEOPLE = 60
+PASSWORD = "a long enough password"
+
+
+def records() -> tuple[Any, Any, Any]:
+    """Return events, prediction times and outcomes of people for the model of `bundle_parts`."""
+    import numpy as np
+    import pandas as pd
+
+    rng = np.random.default_rng(5)
+    rows: list[tuple[Any, ...]] = []
+    at = pd.Timestamp("2025-03-01 08:00")
+    for person in range(1, PEOPLE + 1):
+        rows.append((person, pd.Timestamp("1950-06-01"), None, "MEDS_BIRTH", None, None, ""))
+        for hours in (70, 40, 20, 8, 3)[: int(rng.integers(0, 6))]:
+            rows.append(
+                (person, at - pd.Timedelta(hours=hours), None, "LOINC//2823-3",
+                 round(float(rng.normal(3.8, 0.6)), 2), "mmol/L", f"lab:{person}-{hours}")
+            )  # fmt: skip
+        if rng.random() < 0.7:
+            rows.append(
+                (person, at - pd.Timedelta(hours=30), None, "LOINC//1751-7",
+                 round(float(rng.normal(33, 5)), 1), "g/L", f"lab:{person}-a")
+            )  # fmt: skip
+        if rng.random() < 0.5:
+            begun = at - pd.Timedelta(days=int(rng.integers(1, 200)))
+            rows.append((person, begun, None, "ATC//C03CA01", None, None, f"order:{person}"))
+    names = ("subject_id", "time", "end_time", "code", "numeric_value", "unit", "source")
+    events = pd.DataFrame(rows, columns=list(names))
+    times = pd.DataFrame({"subject_id": range(1, PEOPLE + 1), "prediction_time": at})
+    outcomes = times.assign(boolean_value=rng.random(PEOPLE) < 0.3)
+    return events, times, outcomes
+
+
+def small_desk(folder: Path, *, users: bool = True, **settings: Any) -> Any:
+    """Return an open review of the small model, with people who may read and sign."""
+    from magml.bundle.write import write_bundle
+    from magml.review.accounts import set_account
+    from magml.review.open import open_review
+    from magml.review.record import Places, open_record
+    from magml.review.web.settings import Settings
+    from tests.bundle_parts import contents
+
+    bundle = folder / "bundle"
+    if not bundle.exists():
+        write_bundle(bundle, contents())
+    if users:
+        record = open_record(Places.of(folder / "reviews"))
+        for name, role in (
+            ("ada", "reviewer"), ("ben", "reviewer"), ("lea", "lead"), ("rob", "read-only")
+        ):  # fmt: skip
+            set_account(record.engine, name, role, PASSWORD)
+        record.close()
+    events, times, outcomes = records()
+    return open_review(
+        bundle, events, times, labels=outcomes, record=folder / "reviews",
+        settings=Settings(**settings), threads=1,
+    )  # fmt: skip

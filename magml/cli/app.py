@@ -32,6 +32,7 @@ from magml.cli.options import (
 )
 from magml.cli.population import population
 from magml.cli.report import report
+from magml.cli.review import review, review_user
 from magml.cli.review_summary import review_summary
 from magml.cli.serve import promote, rollback, serve, serve_key
 from magml.cli.simulate import simulate
@@ -348,6 +349,8 @@ for verb in (
     population,
 ):
     app.command()(verb)
+app.command()(review)
+app.command(name="review-user")(review_user)
 app.command(name="verify-reviews")(verify_reviews)
 app.command(name="review-summary")(review_summary)
 app.command()(compare)

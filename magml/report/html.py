@@ -24,7 +24,7 @@ def to_html(report: Report) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["cell"] = _cell
+    environment.filters["cell"] = cell_html
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
     environment.filters["is"] = lambda block, name: type(block).__name__ == name
     folder = files("magml.report") / "templates"
@@ -35,7 +35,7 @@ def to_html(report: Report) -> str:
     return template.render(report=report, css=css)
 
 
-def _cell(cell: Cell) -> Markup:
+def cell_html(cell: Cell) -> Markup:
     """Return a cell as HTML; what follows the first figure of several is its interval."""
     from markupsafe import Markup, escape
 
@@ -44,8 +44,8 @@ def _cell(cell: Cell) -> Markup:
     if isinstance(cell, Number):
         return _number(cell)
     first, *rest = cell
-    parts = Markup("").join(_cell(part) for part in rest)
-    return Markup("{} <span class=ci>{}</span>").format(_cell(first), parts.strip())
+    parts = Markup("").join(cell_html(part) for part in rest)
+    return Markup("{} <span class=ci>{}</span>").format(cell_html(first), parts.strip())
 
 
 def _number(number: Number) -> Markup:

@@ -13,16 +13,30 @@ from magml.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from magml.review.feedback import Feedback, review_summary
+    from magml.review.open import open_review
     from magml.review.verify import Verification, verify_reviews
+    from magml.review.web.desk import Desk
+    from magml.review.web.settings import Settings
 
 _WHERE = {
     "Feedback": "magml.review.feedback",
     "review_summary": "magml.review.feedback",
+    "Desk": "magml.review.web.desk",
+    "Settings": "magml.review.web.settings",
     "Verification": "magml.review.verify",
+    "open_review": "magml.review.open",
     "verify_reviews": "magml.review.verify",
 }
 
-__all__ = ["Feedback", "Verification", "review_summary", "verify_reviews"]
+__all__ = [
+    "Desk",
+    "Feedback",
+    "Settings",
+    "Verification",
+    "open_review",
+    "review_summary",
+    "verify_reviews",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -60,9 +60,13 @@ def too_many_failures(engine: Engine, account: str, address: str) -> bool:
         return count(name, place) >= _PAIR or count(place) >= _ADDRESS or count(name) >= _NAME
 
 
-def access_log(engine: Engine, page: str | None = None) -> list[dict[str, Any]]:
-    """Return the log in order, of one page or whole."""
-    query = select(AUDIT).order_by(AUDIT.c.id)
+def access_log(
+    engine: Engine, page: str | None = None, *, last: int | None = None
+) -> list[dict[str, Any]]:
+    """Return the log in order, of one page or whole; with `last` the newest lines, newest first."""
+    query = select(AUDIT).order_by(AUDIT.c.id if last is None else AUDIT.c.id.desc())
+    if last is not None:
+        query = query.limit(last)
     if page is not None:
         query = query.where(AUDIT.c.page == page)
     with engine.connect() as connection:

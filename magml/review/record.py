@@ -18,7 +18,7 @@ from magml.review.entry import Review
 from magml.review.head import Head, locked, read_head, write_head
 from magml.review.key import make_key, read_key
 from magml.review.schema import REVIEW
-from magml.review.verify import Verification, verify_chain
+from magml.review.verify import Verification, verify_chain, verify_connection
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,11 @@ class Record:
         with self.engine.connect() as connection:
             head = read_head(self.head_file, self.key)
             return verify_chain(connection, self.key, head, expected)
+
+    def check(self) -> Verification:
+        """Check the whole record while nothing is added; a head that was altered is a fault."""
+        with self._lock, locked(self.head_file), self.engine.connect() as connection:
+            return verify_connection(connection, self.key, self.head_file)
 
     def close(self) -> None:
         """Give the database back."""

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
@@ -126,15 +127,22 @@ def verify_reviews(
     try:
         # With the lock, so that a review that is being stored is not taken for a fault.
         with locked(places.head), engine.connect() as connection:
-            try:
-                known = read_head(places.head, secret)
-            except InputError as error:
-                found = verify_chain(connection, secret, Head(), noted)
-                wrong = Fault("head", 0, f"{error.seen}")
-                return Verification(found.entries, found.end, (wrong, *found.faults), 0)
-            return verify_chain(connection, secret, known, noted)
+            return verify_connection(connection, secret, places.head, noted)
     finally:
         engine.dispose()
+
+
+def verify_connection(
+    connection: Connection, key: bytes, head: Path, expected: Head | None = None
+) -> Verification:
+    """Check the entries of a database against the key and the head that a file holds."""
+    try:
+        known = read_head(head, key)
+    except InputError as error:
+        found = verify_chain(connection, key, Head(), expected)
+        wrong = Fault("head", 0, f"{error.seen}")
+        return Verification(found.entries, found.end, (wrong, *found.faults), 0)
+    return verify_chain(connection, key, known, expected)
 
 
 def verify_chain(

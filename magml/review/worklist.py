@@ -105,7 +105,7 @@ class Worklist:
 def worklist(prepared: Prepared, index: Index, account: Account, query: Query) -> Worklist:
     """Return the page of the worklist that a query asks for."""
     keep = selected(prepared, index, account, query)
-    order = _order(prepared, index, query.sort)
+    order = ordered(prepared, index, query.sort)
     rows = order[keep[order]]
     pages = max(1, -(-len(rows) // PAGE))
     page = min(query.page, pages)
@@ -140,7 +140,7 @@ def next_unread(
 ) -> int | None:
     """Return the next row in a query's order that a person has not signed, or None."""
     keep = selected(prepared, index, account, query) & ~index.mine(account)
-    order = _order(prepared, index, query.sort)
+    order = ordered(prepared, index, query.sort)
     if after is not None:
         behind = int(np.flatnonzero(order == after)[0]) + 1
         order = np.concatenate([order[behind:], order[: behind - 1]])
@@ -169,7 +169,8 @@ def search(prepared: Prepared, text: str) -> tuple[int, ...]:
     return tuple(begins[:FOUND])
 
 
-def _order(prepared: Prepared, index: Index, sort: str) -> NDArray[np.intp]:
+def ordered(prepared: Prepared, index: Index, sort: str) -> NDArray[np.intp]:
+    """Return all rows in an order of `SORTS`, shape (n,)."""
     if sort == "risk_up":
         return np.argsort(prepared.risk, kind="stable")
     if sort == "range":
