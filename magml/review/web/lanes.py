@@ -99,7 +99,7 @@ def _ticks(start: datetime, end: datetime, axis: Axis) -> list[dict[str, str]]:
         found.append(
             {
                 "x": axis.at(axis.high - back.total_seconds()),
-                "text": "prediction" if not back else f"−{text}",
+                "text": "now" if not back else f"−{text}",
             }
         )
         back += step

@@ -13,10 +13,8 @@ from magml.review.web.phrases import points, stability
 if TYPE_CHECKING:
     from magml.bundle import Model
 
-#: Concepts of a domain shown one by one; the rest are folded together where they are small.
-_SHOWN = 6
-#: Share of risk below which a concept is small.
-_SMALL = 0.005
+#: Concepts of a domain, and features of a concept, that are shown at once; the rest are folded.
+_CONCEPTS, _FEATURES = 8, 5
 _DIRECTIONS = {
     "lowers": "lowers magnesium",
     "raises": "raises magnesium",
@@ -80,30 +78,32 @@ def waterfall(page: dict[str, Any], model: Model) -> Waterfall:
         before = edges[place]
         concepts = []
         for concept in domain["concepts"]:
+            features = [_feature(concept, one, members) for one in concept["features"]]
+            few, more = _folded(features, _FEATURES)
             concepts.append(
                 {
                     **concept,
                     "bar": _bar(axis, before, concept),
                     "stability": stability(concept, members),
                     **_catalogued(model, concept),
-                    "features": [_feature(concept, one, members) for one in concept["features"]],
+                    "features": few,
+                    "more": more,
+                    "more_points": points(sum(one["risk"] for one in more)),
                     "records": _records(concept),
                 }
             )
             before += concept["risk"]
-        small = [one for one in concepts[_SHOWN:] if abs(one["risk"]) < _SMALL]
+        shown, folded = _folded(concepts, _CONCEPTS)
         domains.append(
             {
                 **domain,
                 "bar": _bar(axis, edges[place], domain),
                 "stability": stability(domain, members),
-                "shown": [one for one in concepts if one not in small],
-                "small": small if len(small) > 1 else [],
-                "small_points": points(sum(one["risk"] for one in small)),
+                "shown": shown,
+                "folded": folded,
+                "folded_points": points(sum(one["risk"] for one in folded)),
             }
         )
-        if len(small) == 1:
-            domains[-1]["shown"] = concepts
     return Waterfall(
         axis,
         tuple((axis.at(tick), f"{100 * tick:g}%") for tick in axis.ticks(7) if 0 <= tick <= 1),
@@ -111,6 +111,17 @@ def waterfall(page: dict[str, Any], model: Model) -> Waterfall:
         axis.at(page["risk"]),
         tuple(domains),
     )
+
+
+def _folded(found: list[Any], most: int) -> tuple[list[Any], list[Any]]:
+    """Return what is shown at once and what is folded; one alone is not worth folding.
+
+    Examples
+    --------
+    >>> _folded([1, 2, 3], 2), _folded([1, 2, 3, 4], 2)
+    (([1, 2, 3], []), ([1, 2], [3, 4]))
+    """
+    return (found, []) if len(found) <= most + 1 else (found[:most], found[most:])
 
 
 def _bar(axis: Axis, before: float, reason: dict[str, Any]) -> Bar:
@@ -174,6 +185,18 @@ def short_label(concept: str, feature: str) -> str:
     return feature.removeprefix(concept).lstrip(", ") or "as recorded"
 
 
+def _named(names: list[str]) -> str:
+    """Return names in a line that stays short.
+
+    Examples
+    --------
+    >>> _named(["latest"]), _named(["latest", "lowest", "mean", "first", "count"])
+    ('latest', 'latest; lowest; mean and 2 more')
+    """
+    few, more = _folded(names, 3)
+    return "; ".join(few) + (f" and {len(more)} more" if more else "")
+
+
 def _records(concept: dict[str, Any]) -> dict[str, Any]:
     """Return the rows behind a concept's features, each once, with the features it is behind."""
     behind: dict[tuple[Any, ...], list[str]] = {}
@@ -194,7 +217,7 @@ def _records(concept: dict[str, Any]) -> dict[str, Any]:
             {
                 **rows[key],
                 "code": rows[key]["code"].replace("//", " "),
-                "behind": list(dict.fromkeys(behind[key])),
+                "behind": _named(list(dict.fromkeys(behind[key]))),
             }
             for key in ordered
         ],
