@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from magml.events import Events, read_events
     from magml.experiments import train
     from magml.experiments.registry import promote, rollback
+    from magml.experiments.sync import sync
     from magml.features import build_features
     from magml.models import MagnesiumRiskClassifier, magnesium_depletion_score
     from magml.monitoring import monitor
@@ -47,6 +48,7 @@ _WHERE = {
     "promote": "magml.experiments.registry",
     "rollback": "magml.experiments.registry",
     "serve": "magml.service",
+    "sync": "magml.experiments.sync",
     "simulate": "magml.simulation.world",
     "pool": "magml.validation",
     "population": "magml.population_study",
@@ -80,6 +82,7 @@ __all__ = [
     "rollback",
     "serve",
     "simulate",
+    "sync",
     "train",
     "validate",
     "verify_reviews",

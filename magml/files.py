@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import hashlib
 import json
 import os
@@ -13,6 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from magml.errors import InputError
+
+#: No room on the disk, or no right to write there.
+_NO_ROOM = (
+    errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM,
+)  # fmt: skip
+
+
+#: Of Linux' renameat2: paths relative to the working directory, and changing places.
+_AT_FDCWD, _EXCHANGE = -100, 2
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -70,45 +81,74 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     _make_parent(target)
-    handle, name = tempfile.mkstemp(
-        dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix
-    )
-    os.close(handle)
-    beside = Path(name)
-    try:
-        yield beside
-        os.chmod(beside, 0o666 & ~_umask())
-        os.replace(beside, target)
-    finally:
-        beside.unlink(missing_ok=True)
+    with _told(target):
+        handle, name = tempfile.mkstemp(
+            dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix
+        )
+        os.close(handle)
+        beside = Path(name)
+        try:
+            yield beside
+            os.chmod(beside, 0o666 & ~_umask())
+            os.replace(beside, target)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a folder to fill; on success it takes the place of `path`, else it is removed.
 
-    An existing folder at `path` is moved aside first and removed only once the new one stands.
+    An existing folder at `path` changes places with the new one in one step where the system can
+    (Linux); elsewhere it is moved aside first and removed only once the new one stands.
     """
     target = Path(path)
     _make_parent(target)
-    beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    old: Path | None = None
-    try:
-        yield beside
-        os.chmod(beside, 0o777 & ~_umask())
-        if target.exists():
-            old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
-            os.replace(target, old / "old")
+    with _told(target):
+        beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+        old: Path | None = None
         try:
-            os.replace(beside, target)
-        except OSError:
+            yield beside
+            os.chmod(beside, 0o777 & ~_umask())
+            if target.exists() and _exchanged(beside, target):
+                return  # what stood there lies beside, and goes
+            if target.exists():
+                old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
+                os.replace(target, old / "old")
+            try:
+                os.replace(beside, target)
+            except OSError:
+                if old is not None:
+                    os.replace(old / "old", target)
+                raise
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
             if old is not None:
-                os.replace(old / "old", target)
+                shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _told(target: Path) -> Iterator[None]:
+    """Turn a full disk and a missing right into an error that says so."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
             raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-        if old is not None:
-            shutil.rmtree(old, ignore_errors=True)
+        raise InputError(
+            f"'{target.name}' cannot be written ({error.strerror})",
+            "room on the disk, and the right to write there",
+            "free room or choose another place; what stood there before is untouched",
+        ) from error
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Let two paths change places in one step; False where the system cannot."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    return rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _EXCHANGE) == 0
 
 
 def _umask() -> int:

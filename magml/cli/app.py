@@ -34,7 +34,7 @@ from magml.cli.population import population
 from magml.cli.report import report
 from magml.cli.review import review, review_user
 from magml.cli.review_summary import review_summary
-from magml.cli.serve import promote, rollback, serve, serve_key
+from magml.cli.serve import promote, rollback, serve, serve_key, sync
 from magml.cli.simulate import simulate
 from magml.cli.validation import export_aggregate, pool, recalibrate, validate
 from magml.cli.verify_reviews import verify_reviews
@@ -344,6 +344,7 @@ for verb in (
     monitor,
     promote,
     rollback,
+    sync,
     simulate,
     diet,
     population,

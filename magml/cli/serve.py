@@ -114,6 +114,20 @@ def promote(
     _moved(run(model, version, silent=silent, tracking_uri=tracking_uri), as_json)
 
 
+def sync(
+    folder: Annotated[Path, typer.Argument(help="A run's folder, or a bundle.")],
+    tracking_uri: _Store = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Record a run or a bundle in MLflow and register its model, unless it is there already."""
+    from magml.experiments.sync import sync as run
+
+    done = run(folder, tracking_uri=tracking_uri)
+    text = f"{done.model_uri} in {done.tracking_uri}, run {done.run_id}"
+    text += f", alias {done.alias}" if done.new else " (there already)"
+    print_result(asdict(done), text, as_json)
+
+
 def rollback(
     model: Annotated[str, typer.Argument(help="Name of the registered model.")],
     tracking_uri: _Store = None,

@@ -11,7 +11,7 @@ import numpy as np
 
 from magml.experiments.fingerprint import data_fingerprint, library_versions
 from magml.experiments.result import metrics_of
-from magml.experiments.tracking import ChildRun, Recorded, RunRecord, record
+from magml.experiments.tracking import ChildRun, RunRecord
 from magml.models.nested import MODEL
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _IN_FOLDS = ("auroc", "auprc", "brier", "log_loss")
 
 
-def record_run(
+def run_record(
     study: Study,
     nested: NestedResult,
     performance: Performance,
@@ -35,22 +35,15 @@ def record_run(
     correction: Correction | None = None,
     seed: int,
     quick: bool,
-    tracking_uri: str | None = None,
-) -> Recorded:
-    """Record a run whose bundle and results stand in `folder`.
-
-    Raises
-    ------
-    TrackingError
-        If MLflow fails; bundle and results are untouched.
-    """
+) -> RunRecord:
+    """Return what is recorded of a run whose bundle and results stand in `folder`."""
     definitions, rows = study.definitions, study.rows
     metrics = metrics_of(performance, nested.not_computable, correction)
     own = {
         key: metrics[key]
         for key in ("n", "events", "groups", "prevalence", *metrics["models"][MODEL])
     }
-    run = RunRecord(
+    return RunRecord(
         name=definitions.experiment.name,
         model_name=definitions.model.name,
         bundle=folder / "bundle",
@@ -86,7 +79,6 @@ def record_run(
             *(_compared(study, metrics, name) for name in performance.models if name != MODEL),
         ),
     )
-    return record(run, tracking_uri=tracking_uri)
 
 
 def _fold(study: Study, nested: NestedResult, fold: Fold) -> ChildRun:

@@ -190,34 +190,38 @@ def train(
     contents = _contents(study, nested, performance, fitted, limits, seed=seed, quick=quick)
     from magml.bundle import load, write_bundle
     from magml.experiments.explaining import explain_study
+    from magml.experiments.recording import run_record
+    from magml.experiments.sync import write_record
+    from magml.experiments.tracking import record
 
+    run = run_record(
+        study,
+        nested,
+        performance,
+        fitted,
+        folder,
+        correction=correction,
+        seed=seed,
+        quick=quick,
+    )
     with atomic_directory(folder) as beside:
         write_bundle(beside / "bundle", contents)
         explained = explain_study(load(beside / "bundle", threads=threads or 1), study, seed=seed)
         write_results(
             beside / "results", study, nested, performance, details, audit, extras, explained
         )
+        write_record(run, beside)
     unfinished.remove()
     recorded, warnings = None, list(audit.lines())
     if track:
-        from magml.experiments.recording import record_run
-
         report(0.97, "recording in MLflow")
         try:
-            recorded = record_run(
-                study,
-                nested,
-                performance,
-                fitted,
-                folder,
-                correction=correction,
-                seed=seed,
-                quick=quick,
-                tracking_uri=tracking_uri,
-            )
+            recorded = record(run, tracking_uri=tracking_uri)
         except TrackingError as error:
             # The bundle and the results stand; only the record is missing.
-            warnings.append(str(error))
+            warnings.append(
+                f"{error} The run stands in {folder}; record it later with: magml sync {folder}"
+            )
     report(1.0, "done")
     return TrainingResult(
         found.experiment.name,

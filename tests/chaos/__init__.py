@@ -1,0 +1,1 @@
+"""Killing and breaking magml on purpose: ``python -m tests.chaos`` (``make chaos``)."""
