@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from magml.bundle import load, write_bundle
-from magml.errors import BundleError, TrackingError
+from magml.errors import BundleError, InputError, TrackingError
 from magml.experiments.store import default_tracking_uri, download, session, sqlite_file
 from magml.experiments.tracking import (
     ChildRun,
@@ -277,3 +277,31 @@ def test_metrics_and_parameters_are_flat() -> None:
 def test_what_is_recorded_is_json(recorded: Recorded, uri: str, tmp_path: Path) -> None:
     folder = download(f"runs:/{recorded.run_id}/data.json", tmp_path, uri)
     assert json.loads(folder.read_text())["rows"] == 4200
+
+
+def test_a_run_is_recorded_later_once(run: RunRecord, tmp_path: Path) -> None:
+    """What `magml train` leaves behind when the server is gone is recorded by `magml sync`."""
+    import shutil
+
+    from magml.experiments.sync import sync, write_record
+
+    folder = tmp_path / "small_experiment"
+    shutil.copytree(run.bundle.parent, folder)
+    write_record(run, folder)
+    store = f"sqlite:///{tmp_path / 'store.db'}"
+    first = sync(folder, tracking_uri=store)
+    again = sync(folder, tracking_uri=store)
+    assert (first.new, again.new) == (True, False)
+    assert first.model_uri == again.model_uri == "models:/hypomagnesemia_small/1"
+    assert first.alias == "champion"
+    with session(store) as client:
+        found = client.get_run(first.run_id)
+        assert found.info.status == "FINISHED"
+        assert found.data.metrics == {"n": 600, "auroc": 0.75, "auroc_low": 0.7, "auroc_high": 0.8}
+        assert found.data.params["estimator.members"] == "4"
+        assert found.data.tags["quick"] == "true"
+    # A bundle alone, as recalibration writes it, is registered too.
+    alone = sync(run.bundle, tracking_uri=f"sqlite:///{tmp_path / 'other.db'}")
+    assert alone.new
+    with pytest.raises(InputError, match="no bundle"):
+        sync(tmp_path / "store.db")
