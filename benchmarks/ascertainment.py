@@ -1,26 +1,30 @@
 """Do corrected intervals cover the whole population, where only some people were tested?
 
-``python benchmarks/ascertainment.py --worlds 40`` makes worlds in which everybody's outcome is
-known, hides it from those who were not tested, corrects, and counts how often the intervals hold
-the truth. A world is anything that :data:`World` describes, so that records of a simulator can
-take the place of the generator below: ``run(worlds=my_world)``.
+``python -m benchmarks.ascertainment --kind simulated --worlds 40 --cache worlds --out found.json``
+takes worlds in which everybody's outcome is known, hides it from those who were not tested,
+corrects, and counts how often the intervals hold the truth. Started again, it goes on where it
+stopped. Kinds: ``simulated``, ``simulated_hidden_serum``, ``simulated_hidden_outcome`` and
+``simulated_beyond`` (:mod:`benchmarks.tested_worlds`: hospitals of the simulator), ``recorded`` and
+``hidden`` (the generator below). A world is anything that :class:`World` describes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from magml.ascertainment import correct
+from benchmarks.tested_worlds import draw_tested, people_of
+from magml.ascertainment import ESTIMATES, correct
 from magml.definitions.experiment import Ascertainment
 from magml.evaluation import auroc, calibration_intercept
+from magml.files import atomic_file
+from magml.simulation.parameters import Split
 
 METRICS = ("prevalence", "auroc", "calibration_intercept")
 
@@ -111,62 +115,102 @@ def judge(seed: int, worlds: Worlds, settings: Ascertainment) -> dict[str, dict[
     rows = {}
     for metric, value in truth(world).items():
         row: dict[str, float] = {"truth": value}
-        for estimate in ("raw", "weighted", "robust"):
+        for estimate in ESTIMATES:
             at, low, high = found.value(metric, estimate=estimate)
-            row |= {estimate: at, f"{estimate}_covers": float(low <= value <= high)}
+            row |= {
+                estimate: at,
+                f"{estimate}_covers": float(low <= value <= high),
+                f"{estimate}_width": high - low,
+            }
         around = table[table["metric"] == metric]
         row["range_covers"] = float(around["low"].min() <= value <= around["high"].max())
         row["values_cover"] = float(around["value"].min() <= value <= around["value"].max())
+        row["range_width"] = float(around["high"].max() - around["low"].min())
         rows[metric] = row
-    return rows
+    size = {"n": len(world.tested), "tested": int(world.tested.sum())}
+    return rows | {"about": {**size, "events": int((world.tested & world.outcome).sum())}}
+
+
+def simulated_world(
+    seed: int, split: Split = "test", hidden: str = "", cache: Path | None = None
+) -> World:
+    """Return a hospital of the simulator, in which testing depends on the records.
+
+    `hidden` adds a reason that nobody recorded: ``serum`` (true serum magnesium itself, at odds
+    ratios of 1.15 to 1.6 for each 0.1 mmol/L), ``outcome`` (odds ratios of 1.25 to 2.5), or
+    ``beyond``, the outcome at odds ratios of 4 to 6, outside the range of the analysis.
+    """
+    made = people_of(seed, split, folder=cache)
+    rng = np.random.default_rng([20261201, seed, *hidden.encode()])
+    low, high = {"serum": (1.15, 1.6), "beyond": (4.0, 6.0)}.get(hidden, (1.25, 2.5))
+    size = float(rng.uniform(np.log(low), np.log(high)))
+    reason = ("serum" if hidden == "serum" else "outcome", size) if hidden else None
+    return World(made.features, draw_tested(made, rng, reason), made.low, made.risk)
+
+
+def worlds_of(kind: str, split: Split = "test", cache: Path | None = None) -> Worlds:
+    """Return the generator of a kind of worlds."""
+    if kind in ("recorded", "hidden"):
+        return recorded_world if kind == "recorded" else hidden_world
+    hidden = kind.removeprefix("simulated").removeprefix("_").removeprefix("hidden_")
+    return partial(simulated_world, split=split, hidden=hidden, cache=cache)
 
 
 def run(
     worlds: Worlds = recorded_world,
     count: int = 40,
     replicates: int = 200,
-    processes: int = 1,
     first: int = 0,
 ) -> dict[str, dict[str, float]]:
-    """Return, by metric, in how many of `count` worlds each interval holds the truth.
-
-    Also the mean error of each estimate (`raw_bias`, ...).
-    """
+    """Return, by metric, in how many of `count` worlds each interval holds the truth."""
     settings = Ascertainment(replicates=replicates)
-    work = partial(judge, worlds=worlds, settings=settings)
-    seeds = range(first, first + count)
-    if processes > 1:
-        with ProcessPoolExecutor(processes) as pool:
-            judged = list(pool.map(work, seeds))
-    else:
-        judged = [work(seed) for seed in seeds]
+    return summary([judge(seed, worlds, settings) for seed in range(first, first + count)])
+
+
+def summary(judged: Sequence[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """Return, by metric, how many intervals hold the truth, mean errors and mean widths."""
     found = {}
     for metric in METRICS:
         rows = [one[metric] for one in judged]
         found[metric] = {
             name: float(sum(row[name] for row in rows)) for name in rows[0] if "cover" in name
-        } | {
-            f"{estimate}_bias": float(np.mean([row[estimate] - row["truth"] for row in rows]))
-            for estimate in ("raw", "weighted", "robust")
         }
+        for estimate in ESTIMATES:
+            errors = np.array([row[estimate] - row["truth"] for row in rows])
+            found[metric] |= {
+                f"{estimate}_bias": float(errors.mean()),
+                f"{estimate}_error": float(np.sqrt((errors**2).mean())),
+                f"{estimate}_width": float(np.mean([row[f"{estimate}_width"] for row in rows])),
+            }
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kind", default="simulated")
+    parser.add_argument("--split", default="test", choices=("development", "test"))
     parser.add_argument("--worlds", type=int, default=40)
+    parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--replicates", type=int, default=200)
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--cache", type=Path, help="folder for simulated people, made once")
+    parser.add_argument("--out", type=Path, help="JSON; worlds that it holds are not judged again")
     given = parser.parse_args()
-    found = {
-        name: run(worlds, given.worlds, given.replicates, given.processes)
-        for name, worlds in (("recorded", recorded_world), ("hidden", hidden_world))
-    }
-    text = json.dumps({"worlds": given.worlds, "replicates": given.replicates, **found}, indent=1)
-    print(text)
-    if given.out is not None:
-        given.out.write_text(text + "\n", encoding="utf-8")
+    worlds = worlds_of(given.kind, given.split, given.cache)
+    settings = Ascertainment(replicates=given.replicates)
+    about = {"kind": given.kind, "split": given.split, "replicates": given.replicates}
+    judged: dict[str, dict[str, dict[str, float]]] = {}
+    if given.out is not None and given.out.is_file():
+        held = json.loads(given.out.read_text(encoding="utf-8"))
+        judged = held["worlds"] if held["about"] == about else {}
+    for seed in range(given.first, given.first + given.worlds):
+        if str(seed) in judged:
+            continue
+        judged[str(seed)] = judge(seed, worlds, settings)
+        if given.out is not None:
+            found = {"about": about, "summary": summary(list(judged.values())), "worlds": judged}
+            with atomic_file(given.out) as beside:
+                beside.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps({**about, "n": len(judged), **summary(list(judged.values()))}, indent=1))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from magml.definitions import read_outcome
-from magml.definitions.body_status import LatentClass
+from magml.definitions.body_status import Indicator, LatentClass
 from magml.errors import CohortError, InputError
 from magml.evaluation import auroc
 from magml.outcomes import Measured, evaluate_classes, fit_classes, three_step
@@ -24,7 +24,7 @@ MEASURES = {
 
 
 def people(seed: int, n: int = 1500, shared: float = 0.0):
-    """Return who is depleted, and indicators that are lower in them, some missing."""
+    """Return who is depleted, and log-normal indicators that are lower in them, some missing."""
     rng = np.random.default_rng(seed)
     truth, common = rng.random(n) < 0.3, rng.normal(size=n)
     measured = {}
@@ -33,7 +33,7 @@ def people(seed: int, n: int = 1500, shared: float = 0.0):
         if name in ("ionised_magnesium", "serum_magnesium"):  # both from one blood sample
             values = np.sqrt(1 - shared) * values + np.sqrt(shared) * common
         values[rng.random(n) < missing] = np.nan
-        measured[name] = Measured(values, unit)
+        measured[name] = Measured(np.exp(values), unit)
     return truth, measured, rng
 
 
@@ -54,10 +54,27 @@ def test_class_probabilities_beat_every_single_indicator_against_the_truth(found
     for name, given in measured.items():
         values = np.asarray(given.values)
         known = ~np.isnan(values)
-        alone = auroc(truth[known], 1 / (1 + np.exp(values[known])))
+        alone = auroc(truth[known], 1 / (1 + values[known]))
         assert own > alone + 0.02, name
     assert classes.level.label == "latent class"
     assert np.allclose(classes.probabilities.sum(axis=1), 1)
+
+
+def test_on_the_scale_log_the_unit_of_an_indicator_and_its_skew_do_not_matter(
+    found, quick: LatentClass
+) -> None:
+    """Log-normal indicators: on the plain scale the classes are of the skew, and tell less."""
+    truth, measured, classes, _ = found
+    scaled = {name: Measured(3.7 * np.asarray(m.values), m.unit) for name, m in measured.items()}
+    again = fit_classes(quick, scaled, seed=1)
+    assert again.probability == pytest.approx(classes.probability, abs=1e-6)
+    plain = quick.model_copy(
+        update={"agreeing": 0.51, "indicators": tuple(
+            i.model_copy(update={"scale": "plain"}) for i in quick.indicators
+        )}
+    )  # fmt: skip
+    skewed = fit_classes(plain, measured, seed=1)
+    assert auroc(truth, classes.probability) > auroc(truth, skewed.probability) + 0.02
 
 
 def test_the_depleted_class_is_named_by_the_rule(found) -> None:
@@ -70,7 +87,7 @@ def test_the_depleted_class_is_named_by_the_rule(found) -> None:
 def test_no_class_is_called_depleted_where_the_indicators_disagree(quick: LatentClass) -> None:
     _, measured, _ = people(2)
     turned = {
-        name: Measured(-np.asarray(given.values), given.unit) if place < 2 else given
+        name: Measured(1 / np.asarray(given.values), given.unit) if place < 2 else given
         for place, (name, given) in enumerate(measured.items())
     }
     with pytest.raises(CohortError, match="no class is depleted"):
@@ -181,6 +198,13 @@ def test_what_cannot_be_fitted_is_refused(quick: LatentClass) -> None:
         fit_classes(quick, measured)
     with pytest.raises(InputError, match="not given"):
         fit_classes(quick, {})
+    _, measured, _ = people(5, n=150)
+    zero = Measured(np.append(np.asarray(measured["serum_magnesium"].values)[1:], 0.0), "mmol/L")
+    with pytest.raises(InputError, match="1 values of serum_magnesium at or below 0"):
+        fit_classes(quick, {**measured, "serum_magnesium": zero})
+    indicator = {"measure": "ionised_magnesium", "depleted": "low", "cutoff": {"mmol/L": 0.45}}
+    with pytest.raises(ValueError, match="a cut-off and a logarithm"):
+        Indicator.model_validate({**indicator, "scale": "log"})
 
 
 def test_a_report_holds_no_person(found) -> None:

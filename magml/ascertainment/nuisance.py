@@ -21,7 +21,7 @@ Learner = Callable[[NDArray[np.bool_], Floats, NDArray[np.bool_], NDArray[np.boo
 
 #: Inverse strengths of the L2 penalty that are tried, the strongest penalty first.
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-_STEPS, _LAST_STEP, _LONGEST_STEP = 50, 1e-6, 3.0
+_STEPS, _LAST_STEP = 50, 1e-4
 #: Shallow and few: such a bag is fitted again in every resample.
 _BAG = Estimator(
     members=2,
@@ -133,17 +133,27 @@ def ridge_logistic(
     penalty = np.full(design.shape[1], 1.0 / strength)
     penalty[0] = 1e-9
     y = target.astype(np.float64)
+
+    def likelihood(line: Floats, beta: Floats) -> float:
+        return float(weights @ (y * line - np.logaddexp(0.0, line)) - penalty @ beta**2 / 2.0)
+
+    line = design @ beta
+    best = likelihood(line, beta)
     for _ in range(_STEPS):
-        fitted = expit(design @ beta)
+        fitted = expit(line)
         gradient = design.T @ (weights * (y - fitted)) - penalty * beta
         spread = weights * fitted * (1.0 - fitted)
         information = (design.T * spread) @ design
         information[np.diag_indices_from(information)] += penalty + 1e-10
         step = np.linalg.solve(information, gradient)
-        longest = float(np.abs(step).max())
-        beta += step * min(1.0, _LONGEST_STEP / max(longest, 1e-300))
-        if longest < _LAST_STEP:
-            return beta
+        # Steps converge quadratically: one this short leaves an error of its square.
+        if float(np.abs(step).max()) < _LAST_STEP:
+            return beta + step
+        # From a start far off a full Newton step can go past the top, even round in circles.
+        moved, size = design @ step, 1.0
+        while (found := likelihood(line + size * moved, beta + size * step)) < best and size > 1e-8:
+            size /= 2.0
+        beta, line, best = beta + size * step, line + size * moved, found
     raise MagmlError(
         "the regression of who gets measured does not settle",
         "testing that the records do not predict perfectly",

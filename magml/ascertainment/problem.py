@@ -12,6 +12,8 @@ from magml.errors import CohortError, InputError
 from magml.models.splits import inner_folds
 
 Floats = NDArray[np.float64]
+#: Columns that correlate beyond this say the same.
+ALIKE = 0.95
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,30 +106,45 @@ def choose_columns(
 ) -> NDArray[np.int64]:
     """Return the columns that tell most of who is measured and of what is found, at most `most`.
 
-    Columns are ranked by the larger of two absolute standardised mean differences: measured and
-    unmeasured, and measured with and without the outcome. Whether a value is there counts too.
+    Columns are ranked by the larger of two absolute differences of means in units of their
+    standard errors: measured and unmeasured, and measured with and without the outcome. Without
+    the standard error the many chance differences between a few cases and the others would crowd
+    out what decides about testing. Whether a value is there counts too. A column that says the
+    same as one before it (correlation above 0.95, gaps alike) is left out.
 
     Examples
     --------
-    >>> X = np.array([[0, 5], [0, 6], [1, 5], [1, 6]], dtype=np.float32)
+    >>> X = np.array([[0, 5, 0], [0, 6, 0], [1, 5, 2], [1, 6, 2]], dtype=np.float32)
     >>> tested = np.array([False, False, True, True])
-    >>> choose_columns(X, tested, np.zeros(4, dtype=bool), 1).tolist()
+    >>> choose_columns(X, tested, np.zeros(4, dtype=bool), 2).tolist()
     [0]
     """
+    there = ~np.isnan(X)
+    middle = np.array(
+        [np.median(x[t]) if t.any() else 0.0 for x, t in zip(X.T, there.T, strict=True)]
+    )
+    filled, gaps = _standardised(np.where(there, X, middle)), _standardised(there)
     score = np.zeros(X.shape[1])
-    for place in range(X.shape[1]):
-        column = X[:, place].astype(np.float64)
-        there = ~np.isnan(column)
-        if not there.any():
-            continue
-        filled = np.where(there, column, np.median(column[there]))
-        for values in (filled, there.astype(np.float64)):
-            spread = values.std()
-            if spread < 1e-12:
-                continue
-            for one, other in ((tested, ~tested), (events & tested, ~events & tested)):
-                if one.any() and other.any():
-                    gap = abs(values[one].mean() - values[other].mean()) / spread
-                    score[place] = max(score[place], gap)
-    best = np.argsort(-score, kind="stable")[:most]
-    return np.sort(best[score[best] > 0]).astype(np.int64)
+    for one, other in ((tested, ~tested), (events & tested, ~events & tested)):
+        n, m = int(one.sum()), int(other.sum())
+        if n and m:
+            size = np.sqrt(n * m / (n + m))
+            for values in (filled, gaps):
+                gap = np.abs(values[one].mean(axis=0) - values[other].mean(axis=0))
+                score = np.maximum(score, gap * size)
+    chosen: list[int] = []
+    for place in np.argsort(-score, kind="stable"):
+        if len(chosen) == most or score[place] <= 1e-9:
+            break
+        alike = np.abs(filled[:, chosen].T @ filled[:, place]) / len(X) > ALIKE
+        same_gaps = (there[:, chosen] == there[:, [place]]).mean(axis=0) > ALIKE
+        if not (alike & same_gaps).any():
+            chosen.append(int(place))
+    return np.sort(np.array(chosen, dtype=np.int64))
+
+
+def _standardised(values: NDArray[np.generic]) -> Floats:
+    """Return columns of mean 0 and standard deviation 1; zeros where one does not vary."""
+    centred = np.asarray(values, dtype=np.float64) - np.mean(values, axis=0, dtype=np.float64)
+    spread = centred.std(axis=0)
+    return np.asarray(centred / np.where(spread < 1e-12, np.inf, spread))

@@ -169,12 +169,21 @@ class Indicator(Frozen):
     """One imperfect sign of depletion.
 
     `depleted` says on which side depletion lies. With `cutoff` (a set of equivalents) the
-    indicator is present or absent; without, its value is used.
+    indicator is present or absent; without, its value is used, or with `scale: log` its logarithm.
+    Intake, urine and concentrations vary by factors: on their plain scale two classes describe
+    the shape of one skewed distribution (Bauer and Curran, Psychol Methods 2003;8:338-63).
     """
 
     measure: Measure
     depleted: Literal["low", "high"]
     cutoff: dict[str, float] | None = None
+    scale: Literal["plain", "log"] = "plain"
+
+    @model_validator(mode="after")
+    def _one_use(self) -> Indicator:
+        if self.cutoff is not None and self.scale == "log":
+            raise ValueError("a cut-off and a logarithm: with a cut-off the value itself is unused")
+        return self
 
 
 class LatentClass(_Named):

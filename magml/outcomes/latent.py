@@ -47,7 +47,7 @@ class LatentClasses:
         Size of each class, shape (classes,).
     means
         Mean of each indicator in each class: share with the sign, or standard deviations from
-        the mean of all; shape (classes, indicators).
+        the mean of all (of logarithms with `scale: log`); shape (classes, indicators).
     on_depleted_side
         Whether the depleted class lies on the depleted side, by measure: the rule that named it.
     residuals
@@ -140,7 +140,8 @@ def fit_classes(
         Indicators, number of classes, and the rule that names one depleted.
     measured
         Values by measure, NaN where not measured. People without any indicator get the classes'
-        shares. Where an indicator has no cut-off, all its values must be in one unit.
+        shares. Where an indicator has no cut-off, all its values must be in one unit, and above 0
+        on the scale log.
     seed
         Seed of the starts.
 
@@ -151,7 +152,8 @@ def fit_classes(
     Raises
     ------
     InputError
-        If an indicator is not given, lengths differ, or an indicator does not vary.
+        If an indicator is not given, lengths differ, an indicator does not vary, or a value at
+        or below 0 stands for one on the scale log.
     CohortError
         If there are fewer than 100 people, or no class is depleted by the rule.
     MissingDependencyError
@@ -207,6 +209,8 @@ def _matrix(definition: LatentClass, measured: Mapping[str, Measured]) -> Floats
                     "one unit where an indicator has no cut-off",
                     "convert them, or state a cut-off with its equivalents",
                 )
+            if indicator.scale == "log":
+                values = _logarithms(values, indicator.measure)
             column = (values - np.nanmean(values)) / (np.nanstd(values) or 1.0)
         if not np.nanstd(column) > 0:
             raise InputError(
@@ -223,6 +227,18 @@ def _matrix(definition: LatentClass, measured: Mapping[str, Measured]) -> Floats
             "use a composite rule or a measured reference",
         )
     return X
+
+
+def _logarithms(values: Floats, measure: str) -> Floats:
+    """Return logarithms of values above 0."""
+    wrong = int((values <= 0).sum())
+    if wrong:
+        raise InputError(
+            f"{wrong} values of {measure} at or below 0",
+            "values above 0 where an indicator is used on the scale log",
+            "set such values aside, or state `scale: plain`",
+        )
+    return np.asarray(np.log(values))
 
 
 def ordered(X: Floats, definition: LatentClass) -> pd.DataFrame:
