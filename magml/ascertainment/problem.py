@@ -143,7 +143,7 @@ def choose_columns(
     return np.sort(np.array(chosen, dtype=np.int64))
 
 
-def _standardised(values: NDArray[np.generic]) -> Floats:
+def _standardised(values: Floats | NDArray[np.bool_]) -> Floats:
     """Return columns of mean 0 and standard deviation 1; zeros where one does not vary."""
     centred = np.asarray(values, dtype=np.float64) - np.mean(values, axis=0, dtype=np.float64)
     spread = centred.std(axis=0)
