@@ -11,7 +11,7 @@ DATA ?= ../shared/data
 .PHONY: help demo test check results bench bundle fuzz chaos clean
 
 help:
-	@echo "make demo     train, score and explain on a small synthetic hospital (about 2 minutes)"
+	@echo "make demo     three models of one simulated hospital, against the truth (about 2 minutes)"
 	@echo "make test     run the tests"
 	@echo "make check    ruff and mypy"
 	@echo "make results  run the studies on open data and write docs/results.md"

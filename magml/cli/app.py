@@ -73,11 +73,13 @@ def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for everything.")] = Path(
         "demo-output"
     ),
-    subjects: Annotated[int, typer.Option("--subjects", min=500, help="Synthetic people.")] = 4000,
+    subjects: Annotated[
+        int, typer.Option("--subjects", min=1000, help="Simulated patients.")
+    ] = 4000,
     seed: Annotated[int, typer.Option("--seed")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Train, score and explain on a small synthetic hospital."""
+    """Simulate a hospital, train on it, and hold three models against the truth."""
     from magml.experiments.demo import run_demo
 
     result = run_demo(out, subjects=subjects, seed=seed, report=progress_lines())

@@ -16,7 +16,7 @@ from magml.definitions.model import SerumOutcome
 from magml.errors import CohortError, DefinitionError, InputError
 from magml.events import Events, read_events, read_labels
 from magml.events.table import identifier
-from magml.features.set_aside import set_aside_unfit, unit_report
+from magml.features.set_aside import set_aside_unfit, set_aside_unstated, unit_report
 from magml.outcomes import Specimens, find_specimens
 from magml.sources import open_source
 from magml.units import UnitReport
@@ -110,6 +110,8 @@ def cohort_rows(
             "labels that were measured or simulated, with --events and --labels",
             "make labels with magml.outcomes, or name a model with a serum outcome",
         )
+    if definition.source.unfit_units == "set aside":
+        events = set_aside_unstated(events, catalogue, model.outcome.concept)
     # A screening model has no feature of the outcome's analyte: nothing else would check its unit.
     units = unit_report(events, catalogue, [model.outcome.concept])
     units.raise_for_refused(missing=True)

@@ -106,6 +106,40 @@ def set_aside_unfit(events: Events, catalogue: Catalogue) -> Events:
     return replace(events, notes=(*events.notes, *notes), set_aside=tuple(aside))
 
 
+def set_aside_unstated(events: Events, catalogue: Catalogue, name: str) -> Events:
+    """Return the events without values of an outcome's analyte that carry no unit.
+
+    A feature may infer a unit from many values; an outcome compares each value as it was reported,
+    so one without a unit defines nothing.
+
+    Parameters
+    ----------
+    events
+        Events, those with unfit units left out.
+    catalogue
+        Whose concept the outcome is.
+    name
+        The concept: ``lab.magnesium``.
+    """
+    found = [
+        finding
+        for finding in unit_report(events, catalogue, [name]).findings
+        if finding.group.unit is None and finding.group.site is None
+    ]
+    if not found:
+        return events
+    concept = catalogue.by_name[name]
+    places = [(finding.group.code, None, None) for finding in found]
+    aside = tuple(
+        SetAside(name, code, None, None, _count(events, code, None, None),
+                 f"{concept.label}, {code}: no unit, and the outcome compares values as reported")
+        for code, _, _ in places
+    )  # fmt: skip
+    kept = _without(events, list(places), len(events.set_aside) + len(aside))
+    notes = tuple(f"set aside, {item.values:,} values: {item.reason}" for item in aside)
+    return replace(kept, notes=(*events.notes, *notes), set_aside=(*events.set_aside, *aside))
+
+
 def _said(finding: Finding, catalogue: Catalogue, count: int) -> SetAside:
     group = finding.group
     reason = seen(finding, catalogue.by_name[group.concept])

@@ -1,4 +1,4 @@
-"""Synthetic records, for the demonstration and for tests."""
+"""The simulator (`magml.simulate`), and a quick generator of records for tests and benchmarks."""
 
 from magml.simulation.hospital import Hospital, generate_hospital
 

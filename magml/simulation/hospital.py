@@ -1,7 +1,7 @@
-"""A small synthetic hospital: seeded events for the demonstration and for tests.
+"""A quick generator of records for tests and benchmarks: admissions, a thousand a second.
 
-It is a generator, not a physiological model: magnesium is a sum of published tendencies and
-noise. What a model achieves on it is recovery of this generator, never clinical performance.
+It is not the simulator and knows no physiology: magnesium is a sum of published tendencies and
+noise. The product's records come from :mod:`magml.simulation.world`.
 """
 
 from __future__ import annotations
