@@ -148,9 +148,7 @@ def _days(whole: pd.DataFrame) -> pd.DataFrame:
     first, last = whole["start"].dt.normalize(), whole["end"].dt.normalize()
     # An end at midnight belongs to the day before.
     last = last.where((whole["end"] > last) | (last == first), last - pd.Timedelta(days=1))
-    covered = [pd.date_range(one, other, freq="D") for one, other in zip(first, last, strict=True)]
-    spans = whole.assign(day=pd.Series(covered, index=whole.index, dtype=object)).explode("day")
-    spans["day"] = pd.to_datetime(spans["day"])
+    spans = _each_day(whole.assign(day=first), (last - first).dt.days)
     next_day = spans["day"] + pd.Timedelta(days=1)
     inside = spans["end"].clip(upper=next_day) - spans["start"].clip(lower=spans["day"])
     length = (spans["end"] - spans["start"]).dt.total_seconds()
@@ -161,19 +159,14 @@ def _days(whole: pd.DataFrame) -> pd.DataFrame:
     grouped = spans.groupby(keys)
     days = grouped[names].sum(min_count=1)
     # One amount that is not known makes the day's magnesium unknown.
+    unknown = spans[names[1:]].isna().groupby([spans[key] for key in keys]).any()
     for name in names[1:]:
-        days[name] = days[name].where(grouped[name].apply(lambda one: one.notna().all()))
+        days[name] = days[name].where(~unknown[name])
     days["late"] = grouped["known_time"].max()
     ranges = days.reset_index().groupby("subject_id")["day"].agg(["min", "max"])
-    every = pd.MultiIndex.from_tuples(
-        [
-            (person, day)
-            for person, low, high in ranges.itertuples()
-            for day in pd.date_range(low, high, freq="D")
-        ],
-        names=keys,
-    )
-    days = days.reindex(every)
+    whole_stay = ranges["min"].rename("day").reset_index()
+    every = _each_day(whole_stay, (ranges["max"] - ranges["min"]).dt.days.reset_index(drop=True))
+    days = days.reindex(pd.MultiIndex.from_frame(every[keys]))
     days[names] = days[names].where(days["fed_energy"].notna(), 0.0)
     days = days.reset_index()
     fed = days["fed_energy"] >= rules.fed_from
@@ -185,6 +178,16 @@ def _days(whole: pd.DataFrame) -> pd.DataFrame:
     return days.assign(
         time=days["day"], known_time=over.where(~(days["late"] > over), days["late"])
     )
+
+
+def _each_day(rows: pd.DataFrame, more: pd.Series) -> pd.DataFrame:
+    """Repeat rows for each of `more` days after their ``day``, which counts up."""
+    import pandas as pd
+
+    found = rows.loc[rows.index.repeat(more + 1)]
+    days = found.groupby(level=0).cumcount().to_numpy()
+    found = found.reset_index(drop=True)
+    return found.assign(day=found["day"] + pd.to_timedelta(days, unit="D"))
 
 
 def _refeeding(days: pd.DataFrame, fed: pd.Series, fast: int, window: int) -> pd.Series:
