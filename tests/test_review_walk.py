@@ -257,3 +257,14 @@ def _places(folder: Path) -> Any:
     from magml.review.record import Places
 
     return Places.of(folder / "reviews")
+
+
+def test_the_check_of_what_can_be_read_can_fail(walk: tuple[Reader, Any, Path]) -> None:
+    reader, _, _ = walk
+    reader.browser.get(
+        "data:text/html,<html lang=en><title>t</title><main><h1>h</h1><input>"
+        "<p style='color:%23999;background:%23fff'>too pale to read</p></main>"
+    )
+    found = " ".join(faults(reader.browser))
+    assert "color-contrast" in found
+    assert "label" in found

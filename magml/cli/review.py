@@ -132,6 +132,7 @@ def review_user(
     as_json: JsonOption = False,
 ) -> None:
     """Add, change, shut out or list the people of a review. The password is asked for."""
+    from magml.review import open_review  # noqa: F401  # says which extra is missing
     from magml.review.accounts import disable_account, list_accounts, set_account
     from magml.review.record import Places, open_record
 

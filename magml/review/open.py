@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# Of the extra `review`: that one is missing is said before the long part.
+import argon2  # noqa: F401
+import fastapi  # noqa: F401
+import uvicorn  # noqa: F401
+
 from magml.progress import Report, silent
 from magml.review.prepare import prepare
 from magml.review.prepared import read_prepared
