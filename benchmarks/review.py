@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 import zlib
+from bisect import bisect
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,19 +70,25 @@ def multiply(few: Path, many: Path, rows: int, run: Run) -> None:
         target.execute(statement)
     target.executemany("INSERT INTO about VALUES (?, ?)", sorted(about.items()))
     marks = ", ".join("?" * len(known[0]))
+    texts = [
+        canonical_json(
+            json.loads(zlib.decompress(line[14]))
+            | {"subject_id": -1234567, "shown": "SHOWN", "prediction_time": "MOMENT"}
+        )
+        for line in known
+    ]
+    names, bounds = [band.name for band in bands], [band.at_least for band in bands]
     for row in range(rows):
         line = list(known[row % len(known)])
-        page = json.loads(zlib.decompress(line[14]))
         risk = float(np.clip(line[4] * rng.uniform(0.5, 1.5), 1e-4, 0.999))
         spread = min(risk, 1 - risk) * 0.2
-        band = [band.name for band in bands if band.at_least <= risk][-1]
-        moment = (
-            f"2025-{rng.integers(1, 13):02}-{rng.integers(1, 28):02}T{rng.integers(24):02}:00:00"
-        )
-        page |= {"subject_id": row, "shown": f"P{row:06}", "prediction_time": moment}
-        text = canonical_json(page).encode()
-        line[:8] = [row, row, f"P{row:06}", moment, risk, risk - spread, risk + spread, band]
-        line[13:] = [hashlib.sha256(text).hexdigest(), zlib.compress(text, 6)]
+        band = names[bisect(bounds, risk) - 1]
+        shown, day = f"P{row:06}", rng.integers(1, 28)
+        moment = f"2025-{rng.integers(1, 13):02}-{day:02}T{rng.integers(24):02}:00:00"
+        text = texts[row % len(known)].replace("-1234567", str(row)).replace("SHOWN", shown)
+        content = text.replace("MOMENT", moment).encode()
+        line[:8] = [row, row, shown, moment, risk, risk - spread, risk + spread, band]
+        line[13:] = [hashlib.sha256(content).hexdigest(), zlib.compress(content, 1)]
         target.execute(f"INSERT INTO page VALUES ({marks})", line)
     target.commit()
     target.close()

@@ -76,6 +76,26 @@ class Prepared:
         return len(self.tokens)
 
     @cached_property
+    def by_risk(self) -> NDArray[np.intp]:
+        """Rows by risk, the highest first."""
+        return np.argsort(-self.risk, kind="stable")
+
+    @cached_property
+    def by_range(self) -> NDArray[np.intp]:
+        """Rows by instability range, the widest first."""
+        return np.argsort(self.low - self.high, kind="stable")
+
+    @cached_property
+    def of_domain(self) -> dict[str, NDArray[np.bool_]]:
+        """Which rows have each domain as their main reason's."""
+        return _which(self.domain)
+
+    @cached_property
+    def of_band(self) -> dict[str, NDArray[np.bool_]]:
+        """Which rows are of each band."""
+        return _which(self.band)
+
+    @cached_property
     def by_time(self) -> NDArray[np.intp]:
         """Rows by prediction time."""
         return np.argsort(np.array(self.at), kind="stable")
@@ -111,6 +131,14 @@ class Prepared:
             )
         value: dict[str, Any] = json.loads(text)
         return value
+
+
+def _which(names: NDArray[np.object_]) -> dict[str, NDArray[np.bool_]]:
+    """Return by name which elements have it; text is compared once, not at every request."""
+    listed = names.tolist()
+    place = {name: code for code, name in enumerate(dict.fromkeys(listed))}
+    codes = np.array([place[name] for name in listed], dtype=np.int32)
+    return {str(name): codes == code for name, code in place.items()}
 
 
 def read_prepared(path: Path, key: bytes) -> Prepared:

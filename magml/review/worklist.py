@@ -117,9 +117,9 @@ def selected(prepared: Prepared, index: Index, account: Account, query: Query) -
     """Return which rows a query keeps, shape (n,)."""
     keep = np.ones(len(prepared), dtype=bool)
     if query.domain:
-        keep &= prepared.domain == query.domain
+        keep &= prepared.of_domain.get(query.domain, False)
     if query.band:
-        keep &= prepared.band == query.band
+        keep &= prepared.of_band.get(query.band, False)
     if query.state == "unread":
         keep &= ~index.mine(account)
     elif query.state == "mine":
@@ -172,13 +172,17 @@ def search(prepared: Prepared, text: str) -> tuple[int, ...]:
 def ordered(prepared: Prepared, index: Index, sort: str) -> NDArray[np.intp]:
     """Return all rows in an order of `SORTS`, shape (n,)."""
     if sort == "risk_up":
-        return np.argsort(prepared.risk, kind="stable")
+        return prepared.by_risk[::-1]
     if sort == "range":
-        return np.argsort(prepared.low - prepared.high, kind="stable")
+        return prepared.by_range
     if sort == "time":
         return prepared.by_time[::-1]
     if sort == "id":
         return prepared.by_id
     if sort == "readers":
-        return np.lexsort((-prepared.risk, index.readers()))
-    return np.argsort(-prepared.risk, kind="stable")
+        # The few that somebody has read go to the end; only they must be sorted.
+        readers = index.readers()[prepared.by_risk]
+        read = np.flatnonzero(readers)
+        read = read[np.argsort(readers[read], kind="stable")]
+        return prepared.by_risk[np.concatenate([np.flatnonzero(readers == 0), read])]
+    return prepared.by_risk

@@ -132,7 +132,14 @@ class Desk:
         """Return the pages as an ASGI application."""
         from magml.review.web.app import create_app
 
+        self._warm()
         return create_app(self)
+
+    def _warm(self) -> None:
+        """Sort and count now what the first reader would have to wait for."""
+        from magml.review.web.listing import ready
+
+        ready(self)
 
     def serve(self) -> None:
         """Serve the pages until told to stop.

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from magml.review.accounts import Account
 from magml.review.web.desk import Desk
 from magml.review.web.login import Form, TheDesk, TheVisitor
-from magml.review.web.look import page
+from magml.review.web.look import environment, page
 from magml.review.web.marks import Axis, risk_axis
 from magml.review.web.visitor import Visitor, check_form
 from magml.review.worklist import (
@@ -20,6 +20,7 @@ from magml.review.worklist import (
     STATES,
     Query,
     next_unread,
+    ordered,
     search,
     selected,
     worklist,
@@ -62,6 +63,17 @@ def find(request: Request, form: Form, desk: TheDesk, visitor: TheVisitor) -> Re
         all=len(desk.prepared), mine=int(desk.index.mine(visitor.account).sum()), next=None,
         ticks=_ticks(_axis(desk)), searched={"text": text, "more": len(rows) == FOUND},
     )  # fmt: skip
+
+
+def ready(desk: Desk) -> None:
+    """Work out what every list needs, before anybody asks."""
+    prepared, nobody = desk.prepared, Account("", "read-only")
+    for sort in SORTS:
+        ordered(prepared, desk.index, sort)
+    if len(prepared):
+        _facets(desk, nobody, Query())
+    for name in ("worklist.html", "patient.html"):
+        environment().get_template(name)
 
 
 def _axis(desk: Desk) -> Axis:
@@ -144,7 +156,7 @@ def neighbours(desk: Desk, visitor: Visitor, query: Query, row: int) -> dict[str
     """Return where a row stands in a worklist, and what is before and behind it."""
     keep = selected(desk.prepared, desk.index, visitor.account, query)
     keep[row] = True  # signed meanwhile, it may have left the list
-    found = in_order(desk, query)
+    found = ordered(desk.prepared, desk.index, query.sort)
     found = found[keep[found]]
     place = int(np.flatnonzero(found == row)[0])
     tokens = desk.prepared.tokens
@@ -156,10 +168,3 @@ def neighbours(desk: Desk, visitor: Visitor, query: Query, row: int) -> dict[str
         "behind": tokens[int(found[place + 1])] if place + 1 < len(found) else None,
         "unread": None if unread is None else tokens[unread],
     }
-
-
-def in_order(desk: Desk, query: Query) -> Any:
-    """Return all rows in a query's order."""
-    from magml.review.worklist import ordered
-
-    return ordered(desk.prepared, desk.index, query.sort)
