@@ -6,7 +6,6 @@ evidence, given alone to the slow builder of the tests, give back the value they
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +23,8 @@ from magml.explanations import Explanation, what_if
 from magml.features import find_evidence
 from magml.features.names import matches
 from magml.simulation import generate_hospital
-from tests import oracle
 from tests.conftest import ROOT
+from tests.evidence_parts import equal, recompute
 from tests.test_train import small_workspace
 
 
@@ -59,20 +58,9 @@ def check_evidence(model: Model, why: Explanation, events: Events, rows: range, 
     for row, found in zip(rows, find_evidence(model.plan, events, requests), strict=True):
         at = why.prediction_time[row].astype("datetime64[us]").item()
         for name, lines in found.items():
-            given = [
-                oracle.Event(
-                    1, line.time, line.code, line.value,
-                    line.unit or model.plan.assumed.get(line.code), line.known_time, line.end_time,
-                )
-                for line in lines
-            ]  # fmt: skip
-            known = oracle.facts(model.catalogue, given)
-            again = oracle.features(model.catalogue, known, 1, at)[name]
+            again = recompute(model.catalogue, model.plan, lines, at, name)
             value = float(why.values[row, model.features.index(name)])
-            same = (math.isnan(again) and math.isnan(value)) or math.isclose(
-                again, value, rel_tol=2e-5, abs_tol=1e-5
-            )
-            assert same, f"{name}: {value} explained, {again} from its evidence"
+            assert equal(again, value), f"{name}: {value} explained, {again} from its evidence"
             checked += 1
     return checked
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from magml.definitions.model import Estimator
 from magml.errors import BundleError, CohortError, InputError, MagmlError
+from magml.models.leaves import with_people_in_leaves
 from magml.models.member import TrainingRows, fit_member
 from magml.models.seeds import derive_seed
 from magml.models.tree_shap import member_contributions, row_blocks
@@ -346,14 +347,25 @@ def _fit_member(
     chosen = _member_rows(
         training.y[pool], person, estimator.subsample_people, derive_seed(seed, "people", number)
     )
-    return fit_member(
-        training,
-        pool[chosen],
-        pool[~chosen],
+    own = pool[chosen]
+
+    def fit(settings: dict[str, Any]) -> xgb.Booster:
+        return fit_member(
+            training,
+            own,
+            pool[~chosen],
+            settings,
+            estimator.rounds,
+            cuts=cuts,
+            early_stopping=estimator.early_stopping,
+        )
+
+    return with_people_in_leaves(
+        fit,
         {**parameters, "seed": derive_seed(seed, "member", number)},
-        estimator.rounds,
-        cuts=cuts,
-        early_stopping=estimator.early_stopping,
+        lambda: training.X[own],
+        person[chosen],
+        training.weight is not None,
     )
 
 
