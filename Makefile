@@ -8,13 +8,14 @@ STAMP := $(VENV)/.installed
 # The open data sets, where they are; tests and figures that need them look here.
 DATA ?= ../shared/data
 
-.PHONY: help demo test check results bench bundle fuzz chaos clean
+.PHONY: help demo test check results bench bundle fuzz chaos sbom audit clean
 
 help:
 	@echo "make demo     three models of one simulated hospital, against the truth (about 2 minutes)"
 	@echo "make test     run the tests"
 	@echo "make check    ruff and mypy"
 	@echo "make results  run the studies on open data and write docs/results.md"
+	@echo "make sbom     write build/sbom.cdx.json (CycloneDX); make audit asks for known vulnerabilities"
 	@echo "make bench    run the benchmarks"
 	@echo "make bundle   train the shipped bundle again, byte for byte (about 10 minutes)"
 	@echo "make fuzz     a million inputs for readers, loader and API (about 40 minutes)"
@@ -53,6 +54,18 @@ fuzz: $(STAMP)
 
 chaos: $(STAMP)
 	$(BIN)/python -m tests.chaos --runs 200
+
+# A software bill of materials (CycloneDX) of what is installed, and its known vulnerabilities. The
+# audit asks an advisory database on the network; offline it can only list what could not be asked.
+sbom: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[audit]'
+	mkdir -p build
+	$(BIN)/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --of JSON --output-reproducible -o build/sbom.cdx.json
+	@echo "build/sbom.cdx.json"
+
+audit: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[audit]'
+	$(BIN)/pip-audit --skip-editable --progress-spinner off
 
 clean:
 	rm -rf $(OUT) .pytest_cache .ruff_cache .mypy_cache build dist

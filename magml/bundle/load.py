@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magml.bundle.manifest import MANIFEST, VerifiedFiles, read_verified
 from magml.bundle.model import Model
 from magml.bundle.shipped import bundle_folder, shipped_bundles
+from magml.bundle.sign import check_signature, required_keys
 from magml.bundle.write import member_name
 from magml.errors import BundleError, DefinitionError, nearest
 
@@ -42,6 +44,7 @@ def load(
     catalogue: Catalogue | None = None,
     threads: int = 1,
     tracking_uri: str | None = None,
+    keys: Iterable[str | os.PathLike[str]] | None = None,
 ) -> Model:
     """Load a model and check that its bundle is as it was written.
 
@@ -59,6 +62,9 @@ def load(
     tracking_uri
         MLflow store of the reference; default the variable ``MLFLOW_TRACKING_URI``, else
         ``mlflow.db`` in the working directory.
+    keys
+        Public keys (`magml.bundle.sign`): the bundle must be signed with one of them. By default
+        those that the variable ``MAGML_BUNDLE_KEYS`` names; without any, no signature is asked for.
 
     Returns
     -------
@@ -68,7 +74,8 @@ def load(
     ------
     BundleError
         If the bundle is incomplete, was changed, is of an unknown version or does not agree with
-        `catalogue`; or if the registry does not hold it.
+        `catalogue`; if the registry does not hold it; or if a signature is asked for and there is
+        no valid one.
 
     Examples
     --------
@@ -83,6 +90,9 @@ def load(
             files = read_verified(found)
     else:
         files = read_verified(_found(text))
+    trusted = required_keys(keys)
+    if trusted or keys is not None:
+        check_signature(files, trusted)
     model = _model(files, threads)
     if catalogue is not None:
         check_catalogue(model, catalogue)

@@ -22,6 +22,8 @@ FORMAT = "magml bundle"
 VERSION = 2
 READABLE = (1, 2)
 MANIFEST = "manifest.json"
+#: Signatures of the manifest's hash, which cannot stand in the manifest (`magml.bundle.sign`).
+SIGNATURE = "signature.json"
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,14 @@ class VerifiedFiles:
         Content by path inside the bundle, the manifest left out.
     version
         The layout of its files.
+    signature
+        Content of ``signature.json``, not checked; None where there is none.
     """
 
     hash: str
     files: dict[str, bytes]
     version: int = VERSION
+    signature: bytes | None = None
 
 
 def write_manifest(folder: str | os.PathLike[str]) -> str:
@@ -66,7 +71,7 @@ def write_manifest(folder: str | os.PathLike[str]) -> str:
     (True, {'model.json': b'{}'})
     """
     root = Path(folder)
-    files = {name: _entry((root / name).read_bytes()) for name in _listed(root) if name != MANIFEST}
+    files = {name: _entry((root / name).read_bytes()) for name in _content(root)}
     content: dict[str, Any] = {"format": FORMAT, "version": VERSION, "files": files}
     content["hash"] = manifest_hash(content)
     (root / MANIFEST).write_text(pretty_json(content), encoding="utf-8")
@@ -95,7 +100,7 @@ def read_verified(folder: str | os.PathLike[str]) -> VerifiedFiles:
     entries = manifest["files"]
     for name in entries:
         _check_name(name)
-    present = {name for name in _listed(root) if name != MANIFEST}
+    present = set(_content(root))
     _refuse("missing", sorted(set(entries) - present))
     _refuse("not in the manifest", sorted(present - set(entries)))
     files: dict[str, bytes] = {}
@@ -113,7 +118,9 @@ def read_verified(folder: str | os.PathLike[str]) -> VerifiedFiles:
             "a manifest as magml wrote it",
             "restore the bundle from where it was trained, or train again",
         )
-    return VerifiedFiles(found, files, int(manifest["version"]))
+    signature = root / SIGNATURE
+    signed = signature.read_bytes() if signature.is_file() else None
+    return VerifiedFiles(found, files, int(manifest["version"]), signed)
 
 
 def manifest_hash(manifest: dict[str, Any]) -> str:
@@ -157,6 +164,11 @@ def _manifest(root: Path) -> dict[str, Any]:
     if not isinstance(files, dict) or not files:
         raise BundleError(f"{MANIFEST} lists no files", "the bundle's files", "restore the bundle")
     return manifest
+
+
+def _content(root: Path) -> list[str]:
+    """Return the paths of what a manifest lists: all but itself and the signatures of it."""
+    return [name for name in _listed(root) if name not in (MANIFEST, SIGNATURE)]
 
 
 def _listed(root: Path) -> list[str]:

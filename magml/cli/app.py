@@ -35,6 +35,7 @@ from magml.cli.report import report
 from magml.cli.review import review, review_user
 from magml.cli.review_summary import review_summary
 from magml.cli.serve import promote, rollback, serve, serve_key, sync
+from magml.cli.sign_bundle import sign_bundle, signing_key
 from magml.cli.simulate import simulate
 from magml.cli.validation import export_aggregate, pool, recalibrate, validate
 from magml.cli.verify_reviews import verify_reviews
@@ -356,6 +357,8 @@ app.command()(review)
 app.command(name="review-user")(review_user)
 app.command(name="verify-reviews")(verify_reviews)
 app.command(name="review-summary")(review_summary)
+app.command(name="sign-bundle")(sign_bundle)
+app.command(name="signing-key")(signing_key)
 app.command()(compare)
 app.command()(report)
 
