@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 from magml.units import Finding, UnitReport
 
 if TYPE_CHECKING:
+    from magml.events import Events
     from magml.experiments.study import Study
+
+#: Fewest people of a code that is named.
+LEAST_PEOPLE = 10
+_SHOWN = 50
 
 
 def units_account(study: Study) -> dict[str, Any]:
@@ -35,10 +40,38 @@ def units_account(study: Study) -> dict[str, Any]:
         "found": found_units(study),
         "unmapped_codes": len(report.unmapped),
         "unmapped_rows": sum(report.unmapped.values()),
-        "commonest_unmapped": dict(
-            sorted(report.unmapped.items(), key=lambda item: (-item[1], item[0]))[:50]
-        ),
+        "commonest_unmapped": _commonest(study),
     }
+
+
+def _commonest(study: Study) -> dict[str, int]:
+    """Return the commonest codes without a concept, of ten people or more.
+
+    A code is text as the institution wrote it; one of few people may name one of them.
+    """
+    unmapped = study.matrix.report.unmapped
+    common = _of_ten_people(study.rows.events, list(unmapped))
+    listed = sorted(
+        ((code, rows) for code, rows in unmapped.items() if code in common),
+        key=lambda item: (-item[1], item[0]),
+    )
+    return dict(listed[:_SHOWN])
+
+
+def _of_ten_people(events: Events, codes: list[str]) -> set[str]:
+    """Return which codes ten people or more have."""
+    import pyarrow as pa
+
+    name = f"magml_codes_{id(codes)}"
+    events.connection.register(name, pa.table({"code": pa.array(codes, pa.string())}))
+    try:
+        found = events.connection.execute(
+            f"SELECT code FROM {events.relation} JOIN {name} USING (code) "
+            f"GROUP BY code HAVING count(DISTINCT subject_id) >= {LEAST_PEOPLE}"
+        ).fetchall()
+    finally:
+        events.connection.unregister(name)
+    return {str(code) for (code,) in found}
 
 
 def found_units(study: Study) -> list[dict[str, Any]]:
