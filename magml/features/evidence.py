@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from magml.definitions.catalogue import DOSES
+from magml.clock import seconds
+from magml.definitions.catalogue import DOSES, Concept
 from magml.errors import DefinitionError, nearest
 from magml.features.arrow import to_arrow
 from magml.features.concepts import resolve
@@ -100,10 +101,14 @@ def _feature(
         for feature, statistic, window in concept.columns:
             if feature == name:
                 length = concept.windows[window] if window < len(concept.windows) else None
-                if statistic in DOSES:
-                    return _doses(plan, concept.name, rows, t, length)
                 seen = _visible(plan, concept_id, rows, t)
-                return _behind(seen, statistic, length, t, concept.exposure)
+                if statistic in DOSES:
+                    dosed = _doses(plan, concept.name, rows, t, statistic, length)
+                    # Taken without a known dose: these rows make it unknown rather than nothing.
+                    return dosed or _taken(seen, concept.definition, statistic, length, t)
+                if concept.exposure:
+                    return _taken(seen, concept.definition, statistic, length, t)
+                return _behind(seen, statistic, length, t)
     raise DefinitionError(
         f"the plan makes no feature {name!r}",
         nearest(name, [*plan.computed, *derived]),
@@ -112,7 +117,12 @@ def _feature(
 
 
 def _doses(
-    plan: Plan, owner: str, rows: Sequence[EvidenceRow], t: datetime, window: int | None
+    plan: Plan,
+    owner: str,
+    rows: Sequence[EvidenceRow],
+    t: datetime,
+    statistic: str,
+    window: int | None,
 ) -> tuple[EvidenceRow, ...]:
     """Return the rows of an exposure whose doses add up in a window, corrected ones left out."""
     found: list[EvidenceRow] = []
@@ -124,7 +134,7 @@ def _doses(
                 other = best.get(item.row.time)
                 if other is None or (item.known, item.value) > (other.known, other.value):
                     best[item.row.time] = item
-            found += _behind(list(best.values()), "dose", window, t, exposure=True)
+            found += _dosed(list(best.values()), concept.definition, statistic, window, t)
     return tuple(sorted(found, key=_by_time))
 
 
@@ -152,21 +162,49 @@ def _visible(plan: Plan, concept_id: int, rows: Sequence[EvidenceRow], t: dateti
     return found
 
 
-def _behind(
-    seen: list[_Seen], statistic: str, window: int | None, t: datetime, exposure: bool
+def _taken(
+    seen: Sequence[_Seen], concept: Concept, statistic: str, window: int | None, t: datetime
 ) -> tuple[EvidenceRow, ...]:
-    """Return the rows that a statistic of a window rests on."""
+    """Return the periods of an exposure that a statistic of a window rests on."""
+    # A period that ended before the window still bridges a gap into it.
+    gap = timedelta(seconds=seconds(concept.gap)) if concept.gap else timedelta()
     start = None if window is None else t - timedelta(seconds=window)
-    if exposure:
-        kept = [
-            s.row
-            for s in seen
-            if s.row.time is not None
-            and (start is None or s.row.end_time is None or s.row.end_time > start)
-        ]
-        if statistic == "active":
-            kept = [row for row in kept if row.end_time is None]
-        return tuple(sorted(kept, key=_by_time))
+    kept = []
+    for item in seen:
+        if item.row.time is None:
+            continue
+        stop = _stop(item.row, concept)
+        if statistic in ("active", "daily_dose"):
+            if stop is None or stop > t:
+                kept.append(item.row)
+        elif start is None or stop is None or stop + gap >= start:
+            kept.append(item.row)
+    return tuple(sorted(kept, key=_by_time))
+
+
+def _dosed(
+    seen: Sequence[_Seen], concept: Concept, statistic: str, window: int | None, t: datetime
+) -> list[EvidenceRow]:
+    """Return the rows whose doses count: of a window, or of the present day."""
+    if statistic == "daily_dose":
+        day = t - timedelta(days=1)
+        return [s.row for s in seen if s.row.end_time is None or (s.row.time or day) >= day]
+    return list(_taken(seen, concept, statistic, window, t))
+
+
+def _stop(row: EvidenceRow, concept: Concept) -> datetime | None:
+    """Return when a period ends: one that is short counts as running for the concept's least."""
+    if row.end_time is None or row.time is None:
+        return None
+    least = timedelta(seconds=seconds(concept.lasts)) if concept.lasts else timedelta()
+    return max(row.end_time, row.time + least)
+
+
+def _behind(
+    seen: list[_Seen], statistic: str, window: int | None, t: datetime
+) -> tuple[EvidenceRow, ...]:
+    """Return the rows that a statistic of a measurement or a condition rests on."""
+    start = None if window is None else t - timedelta(seconds=window)
     best: dict[datetime | None, _Seen] = {}
     for item in seen:
         time = item.row.time
