@@ -20,7 +20,7 @@ from magml.definitions import read_catalogue
 from magml.features.names import matches
 
 LABELS = Path(__file__).parents[1] / "tests" / "data" / "eicu_drug_labels.csv"
-#: Concepts for one drug beside its class; their class is labelled, they are not.
+#: Concepts for one drug or form beside its class; their class is labelled, they are not.
 SINGLE_DRUGS = frozenset(
     {
         "omeprazole",
@@ -31,6 +31,7 @@ SINGLE_DRUGS = frozenset(
         "dexlansoprazole",
         "carboplatin",
         "oxaliplatin",
+        "cisplatin_per_area",
     }
 )
 #: What lowers, raises or is magnesium; the catalogue's other classes mark states and treatments.

@@ -24,6 +24,8 @@ class Drug(BaseModel):
     share
         Part of a recorded mass that counts: elemental magnesium in a salt. What is recorded in
         moles or equivalents is of the element already.
+    formula
+        The salt that the share was computed of, with its water.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,6 +34,7 @@ class Drug(BaseModel):
     names: tuple[str, ...] = ()
     ddd: str | None = None
     share: float = Field(default=1.0, gt=0, le=1)
+    formula: str = ""
 
     @field_validator("ddd")
     @classmethod

@@ -105,6 +105,20 @@ def _bmi(weight: Column, height: Column) -> Column:
     return ratio(weight, (height / 100.0) ** 2)
 
 
+def _per_square_metre(amount: Column, weight: Column, height: Column) -> Column:
+    """Divide by the body surface in m2, Mosteller's, from kg and cm; 0 needs no surface."""
+    surface = np.sqrt(np.where(weight > 0, weight, np.nan) * height / 3600.0)
+    return np.where(amount == 0, 0.0, ratio(amount, surface))
+
+
+def _first_recorded(*columns: Column) -> Column:
+    """Take the first input that is not missing."""
+    found = columns[0].copy()
+    for column in columns[1:]:
+        found = np.where(np.isnan(found), column, found)
+    return found
+
+
 def _per_kg_per_hour(amount: Column, weight: Column, hours: Column) -> Column:
     return ratio(amount, weight * hours)
 
@@ -243,6 +257,10 @@ FORMULAS: dict[str, Formula] = {
     "homa_ir": Formula(_homa_ir, {"glucose": "mmol/L", "insulin": "m[IU]/L"}),
     "maximum": Formula(_greatest, least=1),
     "per_kg_per_hour": Formula(_per_kg_per_hour, {"amount": None, "weight": "kg", "hours": "h"}),
+    "per_square_metre": Formula(
+        _per_square_metre, {"amount": "mg", "weight": "kg", "height": "cm"}
+    ),
+    "first_recorded": Formula(_first_recorded, least=2),
     "per_thousand": Formula(_per_thousand, least=2, most=2),
     "product": Formula(_product, least=1),
     "ratio": Formula(ratio, least=2, most=2),
