@@ -31,11 +31,11 @@ def test_medication_orders(tmp_path: Path) -> None:
     assert rows(
         events, "code LIKE 'DRUG//%'", "source, code, text_value, time, known_time, end_time"
     ) == [
-        (f"medication:{number}", f"DRUG//{name}", text, after(100, 60), after(100, known), end)
+        (f"medication:{number}", f"DRUG//{name}//inpatient", text, after(100, 60), after(100, known), end)
         for number, name, text, known, end in (
             (1, "furosemide 40 mg", "scheduled; IV", 10, after(100, 600)),
             (2, "omeprazole", "scheduled; PO", 90, after(100, 4320)),
-            (3, "magnesium sulfate", "prn", 10, after(100, 900)),
+            (3, "magnesium sulfate//as needed", "prn", 10, after(100, 900)),
             (8, "insulin", "scheduled; SC", 10, after(100, 4320)),
         )
     ]
@@ -44,6 +44,35 @@ def test_medication_orders(tmp_path: Path) -> None:
         "medication: of 8 orders, 1 without a drug name, 1 cancelled, 1 stopped before their start"
         " and 1 that start after discharge"
     )
+
+
+def test_doses_of_orders(tmp_path: Path) -> None:
+    written = [
+        ("40 mg", "BID", "No", 80.0, "mg/d"),
+        ("1,000 MG", "Once X1", "No", 1000.0, "MG"),
+        ("2 g", "q 6 hour", "No", 8.0, "g/d"),
+        ("40 mg", "Daily", "Yes", None, None),  # as needed: how often is not known
+        ("40 mg", "See Admin Notes", "No", None, None),
+        ("40 mg", None, "No", None, None),
+        ("4 3", "Daily", "No", None, None),  # a number for a unit
+        ("50 mL/hr", "Continuous", "No", 50.0, "mL/hr"),
+        ("20 MEQ", "Q1H X2", "No", None, None),
+    ]
+    medication = pd.DataFrame(
+        [
+            (k, 100, 10, 60, 600, f"drug {k}", dosage, frequency, prn)
+            for k, (dosage, frequency, prn, _, _) in enumerate(written)
+        ],
+        columns=[
+            "medicationid", "patientunitstayid", "drugorderoffset", "drugstartoffset",
+            "drugstopoffset", "drugname", "dosage", "frequency", "prn",
+        ],
+    )  # fmt: skip
+    events = open_source("eicu", write(tmp_path, medication=medication))
+    found = rows(events, "code LIKE 'DRUG//%'", "source, numeric_value, unit")
+    assert found == [
+        (f"medication:{k}", value, unit) for k, (_, _, _, value, unit) in enumerate(written)
+    ]
 
 
 def test_infusions_hold_until_the_next_charting(tmp_path: Path) -> None:
@@ -60,13 +89,13 @@ def test_infusions_hold_until_the_next_charting(tmp_path: Path) -> None:
     ).assign(patientunitstayid=100)
     columns = "source, code, time, known_time, end_time, numeric_value, unit, text_value"
     events = open_source("eicu", write(tmp_path, infusiondrug=infusion))
-    magnesium = "DRUG//Magnesium Sulfate"
+    magnesium = "DRUG//Magnesium Sulfate//inpatient"
     at = lambda minutes: after(100, minutes)  # noqa: E731
     assert rows(events, "code LIKE 'DRUG//%'", columns) == [
         ("infusiondrug:1", magnesium, at(0), at(0), at(90), 2.0, "gm/hr", "infusion"),
         ("infusiondrug:3", magnesium, at(90), at(90), at(120), 1.5, "gm/hr", "infusion"),
         ("infusiondrug:5", magnesium, at(200), at(200), at(440), 1.0, "gm/hr", "infusion"),
-        ("infusiondrug:6", "DRUG//Propofol", at(30), at(30), at(270), 10.0, None, "infusion"),
+        ("infusiondrug:6", "DRUG//Propofol//inpatient", at(30), at(30), at(270), 10.0, None, "infusion"),
     ]
     shorter = open_source("eicu", tmp_path, infusion_gap="1h")
     assert rows(shorter, "source = 'infusiondrug:1'", "end_time") == [(at(60),)]
@@ -84,8 +113,8 @@ def test_what_was_taken_before_admission(tmp_path: Path) -> None:
     )
     events = open_source("eicu", write(tmp_path, admissiondrug=admission))
     assert rows(events, "code LIKE 'DRUG//%'", "code, time, known_time, end_time, text_value") == [
-        ("DRUG//LASIX", after(100, 20), after(100, 50), None, "home"),
-        ("DRUG//OMEPRAZOLE", after(100, -500), after(100, -120), None, "home"),
+        ("DRUG//LASIX//outpatient", after(100, 20), after(100, 50), None, "home"),
+        ("DRUG//OMEPRAZOLE//outpatient", after(100, -500), after(100, -120), None, "home"),
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from magml.sources.orders import ordered_dose, written_amount
 from magml.sources.tables import TableFolder, event_rows
 
 if TYPE_CHECKING:
@@ -61,8 +62,10 @@ def _medication(
             "drugordercancelled": "VARCHAR",
             "routeadmin": "VARCHAR",
             "prn": "VARCHAR",
+            "dosage": "VARCHAR",
+            "frequency": "VARCHAR",
         },
-        optional=("routeadmin", "prn", "drugordercancelled"),
+        optional=("routeadmin", "prn", "drugordercancelled", "dosage", "frequency"),
     )
     orders = f"{view} m JOIN {timeline.stays} s USING (patientunitstayid)"
     start = "s.unit_admit + to_minutes(m.drugstartoffset)"
@@ -71,6 +74,8 @@ def _medication(
     # 0 is far too frequent as an end to be a time: it stands for "not recorded".
     stopped = "m.drugstopoffset < m.drugstartoffset AND m.drugstopoffset <> 0"
     late = f"{start} >= s.ends"
+    as_needed = "coalesce(m.prn = 'Yes', false)"
+    value, unit = ordered_dose(*written_amount("m.dosage"), "m.frequency")
     count, unnamed, cancelled, backward, after = connection.execute(
         f"""
         SELECT count(*), count(*) FILTER (WHERE NOT {named}),
@@ -87,7 +92,10 @@ def _medication(
         "AND m.drugstartoffset IS NOT NULL",
         subject_id="s.subject_id",
         time=start,
-        code="'DRUG//' || trim(m.drugname)",
+        code=f"'DRUG//' || trim(m.drugname) || CASE WHEN {as_needed} THEN '//as needed' ELSE '' END "
+        "|| '//inpatient'",
+        numeric_value=f"CASE WHEN NOT {as_needed} THEN {value} END",
+        unit=f"CASE WHEN NOT {as_needed} AND ({value}) IS NOT NULL THEN {unit} END",
         text_value="CASE WHEN m.prn = 'Yes' THEN 'prn' ELSE 'scheduled' END "
         "|| coalesce('; ' || nullif(trim(m.routeadmin), ''), '')",
         known_time="greatest(s.known_from, s.unit_admit + "
@@ -99,7 +107,8 @@ def _medication(
     return query, (
         f"medication: of {count} orders, {unnamed} without a drug name, {cancelled} cancelled, "
         f"{backward} stopped before their start and {after} that start after discharge were left "
-        "out; known when ordered; an end of 0 is unknown, and every order ends with the "
+        "out; known when ordered; a dose is the dosage times the frequency, where both can be read "
+        "and the order is not as needed; an end of 0 is unknown, and every order ends with the "
         "hospitalisation"
     )
 
@@ -146,7 +155,7 @@ def _infusion(
         "i.rate > 0 AND i.drug <> ''",
         subject_id="s.subject_id",
         time=start,
-        code="'DRUG//' || i.drug",
+        code="'DRUG//' || i.drug || '//inpatient'",
         numeric_value="i.rate",
         unit="i.rate_unit",
         text_value="'infusion'",
@@ -175,15 +184,24 @@ def _admission(
             "drugoffset": "BIGINT",
             "drugenteredoffset": "BIGINT",
             "drugname": "VARCHAR",
+            "drugdosage": "DOUBLE",
+            "drugunit": "VARCHAR",
+            "drugadmitfrequency": "VARCHAR",
         },
+        optional=("drugdosage", "drugunit", "drugadmitfrequency"),
     )
     start = "s.unit_admit + to_minutes(a.drugoffset)"
+    # A dosage of 0 stands for "not recorded".
+    dose, unit = "nullif(a.drugdosage, 0)", "nullif(trim(a.drugunit), '')"
+    value, unit = ordered_dose(dose, unit, "a.drugadmitfrequency")
     query = event_rows(
         f"{view} a JOIN {timeline.stays} s USING (patientunitstayid)",
         "trim(coalesce(a.drugname, '')) <> '' AND a.drugoffset IS NOT NULL",
         subject_id="s.subject_id",
         time=start,
-        code="'DRUG//' || trim(a.drugname)",
+        code="'DRUG//' || trim(a.drugname) || '//outpatient'",
+        numeric_value=value,
+        unit=f"CASE WHEN ({value}) IS NOT NULL THEN {unit} END",
         text_value="'home'",
         known_time=f"greatest(s.known_from, {start}, "
         "s.unit_admit + to_minutes(coalesce(a.drugenteredoffset, a.drugoffset)))",
