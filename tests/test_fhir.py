@@ -120,7 +120,39 @@ def test_drugs_prefer_what_names_the_ingredient() -> None:
         "subject": SELF, "effectiveDateTime": "2025-01-03T08:00:00Z",
         "medicationReference": {"reference": "https://ehr.example/fhir/Medication/x"},
     }  # fmt: skip
-    assert rows(given, drug)["code"].tolist() == ["ATC//A02BC01"]
+    found = rows(given, drug)
+    assert found["code"].tolist() == ["ATC//A02BC01"]
+    assert found["end_time"].tolist() == [pd.Timestamp(2025, 1, 3, 8)]  # one dose, and over
+
+
+def test_orders_and_doses_are_told_apart() -> None:
+    order = {
+        "resourceType": "MedicationRequest", "id": "m", "status": "active", "intent": "order",
+        "subject": SELF, "authoredOn": "2025-01-01T08:00:00Z",
+        "medicationCodeableConcept": {"text": "furosemide"},
+        "category": [{"coding": [{"code": "outpatient"}]}],
+        "dosageInstruction": [{
+            "timing": {"repeat": {"frequency": 1, "period": 12, "periodUnit": "h"}},
+            "doseAndRate": [{"doseQuantity": {"value": 40, "unit": "mg"}}],
+        }],
+    }  # fmt: skip
+    found = rows(order).iloc[0]
+    assert found["code"] == "DRUG//furosemide//outpatient"
+    assert (found["numeric_value"], found["unit"]) == (80.0, "mg/d")
+    order["dosageInstruction"][0]["asNeededBoolean"] = True
+    needed = rows(order).iloc[0]
+    assert needed["code"] == "DRUG//furosemide//as needed//outpatient"
+    assert pd.isna(needed["numeric_value"])  # how often is not known
+    given = {
+        "resourceType": "MedicationAdministration", "id": "a", "status": "completed",
+        "subject": SELF, "medicationCodeableConcept": {"text": "magnesium sulfate"},
+        "effectivePeriod": {"start": "2025-01-03T08:00:00Z", "end": "2025-01-03T10:00:00Z"},
+        "dosage": {"dose": {"value": 2, "unit": "g"}},
+        "category": {"coding": [{"code": "inpatient"}]},
+    }  # fmt: skip
+    found = rows(given).iloc[0]
+    assert found["code"] == "DRUG//magnesium sulfate//inpatient"
+    assert (found["numeric_value"], found["unit"]) == (2.0, "g")
 
 
 @pytest.mark.parametrize(

@@ -248,6 +248,36 @@ def small(folder: Path, table: str, events: str, content: str, top: str = "") ->
 LAB = "      - {code: LAB//K, value: v, unit: mmol/L}"
 
 
+def test_doses_and_what_an_order_is(tmp_path: Path) -> None:
+    (tmp_path / "orders.csv").write_text(
+        "person,start,drug,dose,unit,need,state\n"
+        "1,2020-01-01 08:00,LASIX,40,mg,no,given\n"
+        "1,2020-01-01 09:00,LASIX,,,no,given\n"  # without a dose it stays an exposure
+        "1,2020-01-01 10:00,senna,2,tab,yes,given\n"
+        "1,2020-01-01 11:00,aspirin,100,mg,no,stopped\n"
+    )
+    (tmp_path / "mapping.yaml").write_text(
+        "names: {DRUG//LASIX: ATC//C03CA01}\n"
+        "tables:\n"
+        "  - file: orders.csv\n"
+        "    person: person\n"
+        "    time: start\n"
+        "    known: at once\n"
+        "    events:\n"
+        "      - code: {column: drug, vocabulary: DRUG}\n"
+        "        dose: dose\n"
+        "        unit: {column: unit}\n"
+        "        marks: {as needed: {need: 'yes'}, cancelled: {state: [stopped]}, inpatient: }\n"
+    )
+    found = read(open_source("plain", tmp_path), "code, numeric_value, unit")
+    assert found == [
+        ("ATC//C03CA01//inpatient", 40.0, "mg"),
+        ("ATC//C03CA01//inpatient", None, None),
+        ("DRUG//aspirin//cancelled//inpatient", 100.0, "mg"),
+        ("DRUG//senna//as needed//inpatient", 2.0, "tab"),
+    ]
+
+
 def test_midnight_zones_and_delays(tmp_path: Path) -> None:
     table = "    time: t\n    known: {after: 45min}"
     content = (

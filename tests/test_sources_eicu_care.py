@@ -31,12 +31,12 @@ def test_medication_orders(tmp_path: Path) -> None:
     assert rows(
         events, "code LIKE 'DRUG//%'", "source, code, text_value, time, known_time, end_time"
     ) == [
-        (f"medication:{number}", f"DRUG//{name}//inpatient", text, after(100, 60), after(100, known), end)
+        (f"medication:{number}", f"DRUG//{name}//inpatient", text, after(100, 60), known, end)
         for number, name, text, known, end in (
-            (1, "furosemide 40 mg", "scheduled; IV", 10, after(100, 600)),
-            (2, "omeprazole", "scheduled; PO", 90, after(100, 4320)),
-            (3, "magnesium sulfate//as needed", "prn", 10, after(100, 900)),
-            (8, "insulin", "scheduled; SC", 10, after(100, 4320)),
+            (1, "furosemide 40 mg", "scheduled; IV", after(100, 10), after(100, 600)),
+            (2, "omeprazole", "scheduled; PO", after(100, 90), after(100, 4320)),
+            (3, "magnesium sulfate//as needed", "prn", after(100, 10), after(100, 900)),
+            (8, "insulin", "scheduled; SC", after(100, 10), after(100, 4320)),
         )
     ]
     (note,) = [note for note in events.notes if note.startswith("medication")]
@@ -89,13 +89,13 @@ def test_infusions_hold_until_the_next_charting(tmp_path: Path) -> None:
     ).assign(patientunitstayid=100)
     columns = "source, code, time, known_time, end_time, numeric_value, unit, text_value"
     events = open_source("eicu", write(tmp_path, infusiondrug=infusion))
-    magnesium = "DRUG//Magnesium Sulfate//inpatient"
+    magnesium, propofol = "DRUG//Magnesium Sulfate//inpatient", "DRUG//Propofol//inpatient"
     at = lambda minutes: after(100, minutes)  # noqa: E731
     assert rows(events, "code LIKE 'DRUG//%'", columns) == [
         ("infusiondrug:1", magnesium, at(0), at(0), at(90), 2.0, "gm/hr", "infusion"),
         ("infusiondrug:3", magnesium, at(90), at(90), at(120), 1.5, "gm/hr", "infusion"),
         ("infusiondrug:5", magnesium, at(200), at(200), at(440), 1.0, "gm/hr", "infusion"),
-        ("infusiondrug:6", "DRUG//Propofol//inpatient", at(30), at(30), at(270), 10.0, None, "infusion"),
+        ("infusiondrug:6", propofol, at(30), at(30), at(270), 10.0, None, "infusion"),
     ]
     shorter = open_source("eicu", tmp_path, infusion_gap="1h")
     assert rows(shorter, "source = 'infusiondrug:1'", "end_time") == [(at(60),)]

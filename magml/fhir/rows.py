@@ -13,6 +13,10 @@ from zoneinfo import ZoneInfo
 
 from magml.errors import InputError
 from magml.fhir.codes import CONDITION, DRUG, LAB, PROCEDURE, event_code
+from magml.fhir.orders import dose, order_marks
+from magml.fhir.parts import get as _get
+from magml.fhir.parts import items as _items
+from magml.fhir.parts import local as _local
 from magml.fhir.times import Span, span
 
 Resource = dict[str, Any]
@@ -231,6 +235,8 @@ def _medication(
     started: Span | None,
     ended: Span | None,
     known: Span | None,
+    said: dict[str, Any],
+    marks: str,
 ) -> Iterator[Row]:
     code = _drug(reader, resource)
     if code is None or known is None:
@@ -239,7 +245,8 @@ def _medication(
     begun = started or known
     yield Row(
         **common,
-        code=code,
+        **said,
+        code=code + marks,
         time=begun.start,
         known_time=known.end,
         end_time=None if ended is None else ended.end,
@@ -250,13 +257,18 @@ def _request(reader: Reader, resource: Resource, common: dict[str, Any]) -> Iter
     if resource.get("intent") in ("proposal", "plan", "option"):
         reader.drop(resource, "no order")
         return
+    if resource.get("doNotPerform") is True:
+        reader.drop(resource, "not to be given")
+        return
+    dosage = _get(resource, "dosageInstruction", 0)
     bounds = _get(resource, "dosageInstruction", 0, "timing", "repeat", "boundsPeriod") or _get(
         resource, "dispenseRequest", "validityPeriod"
     )
     authored = reader.when(resource.get("authoredOn"))
     ended = reader.when(_get(bounds, "end"))
     started = reader.when(_get(bounds, "start"))
-    yield from _medication(reader, resource, common, started, ended, authored)
+    said, marks = dose(dosage, given=False), order_marks(resource, dosage)
+    yield from _medication(reader, resource, common, started, ended, authored, said, marks)
 
 
 def _administration(reader: Reader, resource: Resource, common: dict[str, Any]) -> Iterator[Row]:
@@ -264,7 +276,10 @@ def _administration(reader: Reader, resource: Resource, common: dict[str, Any]) 
         resource.get("effectiveDateTime"), _get(resource, "effectivePeriod", "start")
     )
     ended = reader.when(_get(resource, "effectivePeriod", "end"))
-    yield from _medication(reader, resource, common, started, ended, started)
+    if ended is None and resource.get("effectiveDateTime") and started is not None:
+        ended = Span(started.start, started.start)  # one dose: given, and over
+    said, marks = dose(resource.get("dosage"), given=True), order_marks(resource, None)
+    yield from _medication(reader, resource, common, started, ended, started, said, marks)
 
 
 def _statement(reader: Reader, resource: Resource, common: dict[str, Any]) -> Iterator[Row]:
@@ -273,7 +288,9 @@ def _statement(reader: Reader, resource: Resource, common: dict[str, Any]) -> It
     )
     ended = reader.when(_get(resource, "effectivePeriod", "end"))
     known = reader.when(resource.get("dateAsserted"), _get(resource, "meta", "lastUpdated"))
-    yield from _medication(reader, resource, common, started, ended, known)
+    dosage = _get(resource, "dosage", 0)
+    said, marks = dose(dosage, given=False), order_marks(resource, dosage)
+    yield from _medication(reader, resource, common, started, ended, known, said, marks)
 
 
 def _condition(reader: Reader, resource: Resource, common: dict[str, Any]) -> Iterator[Row]:
@@ -369,20 +386,6 @@ _KINDS: dict[str, Callable[[Reader, Resource, dict[str, Any]], Iterator[Row]]] =
 }
 
 
-def _get(value: Any, *path: str | int) -> Any:
-    """Return what lies at a path of parsed JSON, None where it leads nowhere."""
-    for step in path:
-        if isinstance(step, int):
-            value = value[step] if isinstance(value, list) and len(value) > step else None
-        else:
-            value = value.get(step) if isinstance(value, dict) else None
-    return value
-
-
-def _items(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
 def _name(resource: Resource) -> str | None:
     kind, name = resource.get("resourceType"), resource.get("id")
     return f"{kind}/{name}" if kind and name else None
@@ -391,9 +394,3 @@ def _name(resource: Resource) -> str | None:
 def _visit(resource: Resource) -> str | None:
     reference = _get(resource, "encounter", "reference") or _get(resource, "context", "reference")
     return _local(reference) if isinstance(reference, str) else None
-
-
-def _local(reference: str) -> str:
-    """Return ``Type/id`` of a reference, whatever server it names."""
-    parts = reference.split("/_history/")[0].rsplit("/", 2)
-    return "/".join(parts[-2:])[:200]

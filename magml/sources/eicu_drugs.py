@@ -92,8 +92,8 @@ def _medication(
         "AND m.drugstartoffset IS NOT NULL",
         subject_id="s.subject_id",
         time=start,
-        code=f"'DRUG//' || trim(m.drugname) || CASE WHEN {as_needed} THEN '//as needed' ELSE '' END "
-        "|| '//inpatient'",
+        code="'DRUG//' || trim(m.drugname) || "
+        f"CASE WHEN {as_needed} THEN '//as needed' ELSE '' END || '//inpatient'",
         numeric_value=f"CASE WHEN NOT {as_needed} THEN {value} END",
         unit=f"CASE WHEN NOT {as_needed} AND ({value}) IS NOT NULL THEN {unit} END",
         text_value="CASE WHEN m.prn = 'Yes' THEN 'prn' ELSE 'scheduled' END "

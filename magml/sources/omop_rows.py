@@ -95,7 +95,8 @@ def drug_rows(reader: Reader) -> tuple[list[str], list[str]]:
     if not reader.tables.filled(name):
         return _eras(reader)
     columns = {
-        **_columns(stem, f"{name}_id", "route_source_value"),
+        **_columns(stem, f"{name}_id", "route_source_value", "sig", "dose_unit_source_value"),
+        "quantity": "DOUBLE",
         **period(name),
     }
     required = ("person_id", f"{name}_start_date")
@@ -110,6 +111,13 @@ def drug_rows(reader: Reader) -> tuple[list[str], list[str]]:
     )
     start, finish = moments(name, reader.midnight)
     timed = f"(SELECT *, {start} AS began, {finish} AS finish FROM {{0}}) t"
+    settings = " ".join(
+        f"WHEN t.drug_type_concept_id IN ({_ids(found)}) THEN {text('//' + mark)}"
+        for mark, found in source_table("omop")["types"]["drugs"].items()
+    )
+    needed = "regexp_matches(coalesce(t.sig, ''), '(?i)\\b(prn|as needed)\\b')"
+    marks = f"CASE WHEN {needed} THEN '//as needed' ELSE '' END || CASE {settings} ELSE '' END"
+    whole = "nullif(trim(t.dose_unit_source_value), '')"
     backward = "coalesce(t.finish < t.began, false)"
     count, reversed_, unending = reader.connection.execute(
         f"SELECT count(*), count(*) FILTER (WHERE {backward}), "
@@ -120,7 +128,9 @@ def drug_rows(reader: Reader) -> tuple[list[str], list[str]]:
         f"NOT {backward}",
         subject_id="t.person_id",
         time="t.began",
-        code="t.code",
+        code=f"t.code || {marks}",
+        numeric_value=f"CASE WHEN {whole} IS NOT NULL AND t.quantity > 0 THEN t.quantity END",
+        unit=f"CASE WHEN t.quantity > 0 THEN {whole} END",
         text_value="t.route_source_value",
         known_time=reader.known("t.began"),
         end_time="t.finish",
@@ -129,8 +139,10 @@ def drug_rows(reader: Reader) -> tuple[list[str], list[str]]:
     )
     return [query], [
         f"drug_exposure: of {count}, {reversed_} that end before their start were left out and "
-        f"{unending} have no end; known at their start, because OMOP records no order time. "
-        "drug_era is not read: an era bridges gaps of 30 days, and so tells of a drug's return"
+        f"{unending} have no end; the quantity is the dose of the record where "
+        "dose_unit_source_value says its unit; known at their start, because OMOP records no "
+        "order time. drug_era is not read: an era bridges gaps of 30 days, and so tells of a "
+        "drug's return"
     ]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from magml.errors import InputError
 from magml.events.table import Events
+from magml.features.names import order_marks
 from magml.sources.plain_mapping import Mapping, read_mapping
 from magml.sources.plain_table import PlainTable
 from magml.sources.scans import check_zone, with_names
@@ -91,9 +92,11 @@ def _names(
     ]
     renamed, used = {}, set()
     for code in codes:
-        for name in (code, code.partition("//")[2]):
+        bare, marks = order_marks(code)
+        for name in (bare, bare.partition("//")[2]):
             if name in definition.names:
-                renamed[code] = definition.names[name]
+                behind = "".join(f"//{mark}" for mark in sorted(marks))
+                renamed[code] = definition.names[name] + behind
                 used.add(name)
                 break
     return renamed, sorted(set(definition.names) - used)

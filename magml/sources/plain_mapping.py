@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from magml.clock import checked
 from magml.definitions.catalogue import Frozen
+from magml.definitions.dose import ORDER_MARKS
 from magml.definitions.read import parse, read_yaml
 from magml.errors import DefinitionError
 
@@ -114,7 +115,9 @@ class EventMapping(Frozen):
     """One kind of event made of each row of a table.
 
     What is not stated here is taken from the table. `when` keeps rows whose columns hold one of
-    the values listed.
+    the values listed. `marks` says of a drug what its order was: ``as needed``, ``cancelled``,
+    ``inpatient`` or ``outpatient``, each with columns and values as in `when`; without columns it
+    holds for every row. A row without a `value` is left out; one without a `dose` stays.
     """
 
     code: str | CodeFrom
@@ -122,10 +125,12 @@ class EventMapping(Frozen):
     known: str | Known | None = None
     end: str | End | None = None
     value: str | None = None
+    dose: str | None = None
     unit: str | UnitFrom | None = None
     text: str | None = None
     static: bool = False
     when: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    marks: dict[str, dict[str, tuple[str, ...]]] = Field(default_factory=dict)
 
     @field_validator("code")
     @classmethod
@@ -140,12 +145,27 @@ class EventMapping(Frozen):
     @field_validator("when", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {
-                key: tuple(map(str, item)) if isinstance(item, list | tuple) else (str(item),)
-                for key, item in value.items()
-            }
-        return value
+        return _texts(value)
+
+    @field_validator("marks", mode="before")
+    @classmethod
+    def _marked(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        for mark in value:
+            if mark not in ORDER_MARKS:
+                raise ValueError(f"{mark!r} is none of {', '.join(ORDER_MARKS)}")
+        return {mark: _texts(columns or {}) for mark, columns in value.items()}
+
+
+def _texts(value: Any) -> Any:
+    """Return values by column as texts; one value stands for a list of it."""
+    if isinstance(value, dict):
+        return {
+            key: tuple(map(str, item)) if isinstance(item, list | tuple) else (str(item),)
+            for key, item in value.items()
+        }
+    return value
 
 
 class TableMapping(Frozen):
@@ -272,7 +292,11 @@ def _check_event(table: TableMapping, event: EventMapping, where: str) -> None:
             "known: {column: ...}, known: {after: 45min}, or known: at once",
             "say it: a model that sees results before they were there is worthless in use",
         )
-    if event.value is None and event.unit is not None:
+    if event.value is not None and event.dose is not None:
+        raise DefinitionError(
+            f"{where}: a value and a dose", "one of them", "a drug has a dose, a result has a value"
+        )
+    if event.value is None and event.dose is None and event.unit is not None:
         raise DefinitionError(
             f"{where}: a unit without a value", "value: COLUMN", "add the value, or drop the unit"
         )

@@ -78,14 +78,15 @@ class PlainTable:
                 )
                 found.update((column, name) for column in columns if column)
         for event in table.events:
-            for name in ("value", "text"):
+            for name in ("value", "dose", "text"):
                 if getattr(event, name):
                     found[getattr(event, name)] = name
             for name in ("code", "unit"):
                 part = getattr(event, name)
                 if part is not None and not isinstance(part, str):
                     found[part.column] = name
-            found.update(dict.fromkeys(event.when, "when"))
+            for columns in (event.when, *event.marks.values()):
+                found.update(dict.fromkeys(columns, "when" if columns is event.when else "marks"))
         return found
 
     def cell(self, column: str) -> str:
@@ -222,6 +223,8 @@ class PlainTable:
             )
             columns["text_value"] = said
             conditions.append(f"({self.cell(event.value)}) IS NOT NULL")
+        if event.dose is not None:
+            columns["numeric_value"] = self.number(event.dose)
         if event.text is not None:
             columns["text_value"] = self.cell(event.text)
         if isinstance(event.unit, UnitFrom):
@@ -232,10 +235,19 @@ class PlainTable:
             columns["visit_id"] = self.cell(table.visit)
         row = f" || ':' || {self.cell(table.key)}" if table.key else ""
         columns["source"] = f"{text(table.file)}{row}"
-        for column, values in event.when.items():
-            listed = ", ".join(text(value) for value in values)
-            conditions.append(f"{self.cell(column)} IN ({listed})")
+        conditions += self._among(event.when)
+        for mark, listed in event.marks.items():
+            holds = " AND ".join(self._among(listed)) or "true"
+            said = f"CASE WHEN {holds} THEN {text('//' + mark)} ELSE '' END"
+            columns["code"] = f"{columns['code']} || {said}"
         return event_rows(self.scan.origin, " AND ".join(conditions), **columns)
+
+    def _among(self, values: dict[str, tuple[str, ...]]) -> list[str]:
+        """Return SQL of the conditions that columns hold one of the values listed."""
+        return [
+            f"{self.cell(column)} IN ({', '.join(text(value) for value in listed)})"
+            for column, listed in values.items()
+        ]
 
     def check(self) -> list[str]:
         """Refuse ids and times that cannot be read, and say what else falls out, with counts."""
