@@ -41,8 +41,30 @@ def test_medication_orders(tmp_path: Path) -> None:
     ]
     (note,) = [note for note in events.notes if note.startswith("medication")]
     assert note.startswith(
-        "medication: of 8 orders, 1 without a drug name, 1 cancelled, 1 stopped before their start"
-        " and 1 that start after discharge"
+        "medication: 0 of 8 orders have no drug name and were given the commonest of their "
+        "drughiclseqno; 1 without a drug name, 1 cancelled, 1 stopped before their start and 1 "
+        "that start after discharge"
+    )
+
+
+def test_orders_without_a_name_take_the_commonest_of_their_number(tmp_path: Path) -> None:
+    names = ["LASIX", "furosemide", "furosemide", None, " ", None, "aspirin", None]
+    numbers = [3660, 3660, 3660, 3660, 3660, 77, 0, 0]
+    medication = pd.DataFrame(
+        [
+            (k, 100, 10, 60, 600, name, number)
+            for k, (name, number) in enumerate(zip(names, numbers, strict=True))
+        ],
+        columns=[
+            "medicationid", "patientunitstayid", "drugorderoffset", "drugstartoffset",
+            "drugstopoffset", "drugname", "drughiclseqno",
+        ],
+    )  # fmt: skip
+    events = open_source("eicu", write(tmp_path, medication=medication))
+    found = rows(events, "code LIKE 'DRUG//%'", "source, code")
+    assert [code.split("//")[1] for _, code in found] == ["LASIX", *["furosemide"] * 4, "aspirin"]
+    assert any(
+        note.startswith("medication: 2 of 8 orders have no drug name") for note in events.notes
     )
 
 
