@@ -85,8 +85,9 @@ class PlainTable:
                 part = getattr(event, name)
                 if part is not None and not isinstance(part, str):
                     found[part.column] = name
-            for columns in (event.when, *event.marks.values()):
-                found.update(dict.fromkeys(columns, "when" if columns is event.when else "marks"))
+            found.update(dict.fromkeys(event.when, "when"))
+            for listed in event.marks.values():
+                found.update(dict.fromkeys(listed, "marks"))
         return found
 
     def cell(self, column: str) -> str:
