@@ -338,8 +338,15 @@ def formula(name: str, values: list[float], named: dict[str, float]) -> float:
         if not falls:
             return NAN
         return max(0, *falls) if named["enteral"] > 0 or named["parenteral"] > 0 else 0
+    if name == "first_recorded":
+        return next((value for value in values if not math.isnan(value)), NAN)
+    if name == "per_square_metre" and named["amount"] == 0:
+        return 0.0
     if any(math.isnan(value) for value in values):
         return NAN
+    if name == "per_square_metre":
+        surface = math.sqrt(named["weight"] * named["height"] / 3600)
+        return named["amount"] / surface if surface else NAN
     if name == "femg":
         filtered = 0.7 * named["magnesium"] * named["urine_creatinine"]
         return 100 * named["urine_magnesium"] * named["creatinine"] / 1000 / filtered

@@ -99,7 +99,7 @@ def strange_concepts() -> DomainFile:
                 label="Defined daily doses of scheduled orders outside",
                 kind="exposure",
                 names=("drug",),
-                codes=("DRUG//three", "DRUG//three//outpatient", "DRUG//three//as needed"),
+                codes=("DRUG//three",),
                 orders=("scheduled", "outpatient"),
                 dose=Dose(unit="DDD", drugs={"three": Drug(codes=("DRUG//three",), ddd="40 mg")}),
                 features={"now": ("active", "daily_dose"), "30d": ("dose", "count")},
@@ -131,7 +131,8 @@ def codes_of(name: str) -> list[str]:
     concept = the_catalogue().by_name[name]
     prefix = {str(k): v for k, v in NAME_VOCABULARY.items()}.get(name.split(".")[0], "CARE")
     given = [*concept.values, *concept.codes, *(f"{prefix}//{n}" for n in concept.names)]
-    codes = [code for code in given if name in matches(the_catalogue(), code)]
+    behind = "".join(f"//{order}" for order in concept.orders if order != "scheduled")
+    codes = [c + behind for c in given if name in matches(the_catalogue(), c + behind)]
     assert codes, f"no code of {name} maps to it"
     return codes[:3]
 
