@@ -182,6 +182,8 @@ def fit(model: Any, worlds: list[Seen]) -> dict[str, Scorer]:
     scorers["logistic, whole record and serum measured today"] = logistic(TODAY)
     mds = LogisticRegression(max_iter=2000).fit(np.vstack([score(model, s) for s in worlds]), y)
     scorers["depletion score, age, sex"] = lambda s: mds.decision_function(score(model, s))
+    size = LogisticRegression(max_iter=2000).fit(np.vstack([body(s) for s in worlds]), y)
+    scorers["weight, age, sex"] = lambda s: size.decision_function(body(s))
     for name, columns in (("bound: causes and flows known", causes), ("bound: and nature known",
                                                                       everything)):  # fmt: skip
         names, X = _stacked([columns(s) for s in worlds])
@@ -214,6 +216,13 @@ def score(model: Any, seen: Seen) -> np.ndarray:
         female=X["demographic.female.last"],
     )  # fmt: skip
     return np.column_stack([points, X["demographic.age.years"], X["demographic.female.last"]])
+
+
+def body(seen: Seen) -> np.ndarray:
+    """Return true weight (kg and its square, scaled), age and sex."""
+    weight = seen.nature["weight"].to_numpy() / 80.0
+    rest = seen.nature[["age", "female"]].to_numpy() / (50.0, 1.0)
+    return np.column_stack([weight, weight**2, rest])
 
 
 def causes(seen: Seen) -> pd.DataFrame:

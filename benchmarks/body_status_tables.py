@@ -28,7 +28,7 @@ def _facts(result: dict[str, Any], rows: pd.DataFrame) -> str:
         f"{one['events_normal'].mean():.0f} of them depleted. "
         f"Comparators were fitted on {result['train_people']:,} people of "
         f"{result['train_worlds']} training worlds. Simulator {result['simulator'][:16]}, bundle "
-        f"{result['bundle'][:16]}, {result['seconds']} s."
+        f"{result['bundle'][:16]}."
     )
 
 
@@ -50,6 +50,7 @@ def _gains(rows: pd.DataFrame) -> str:
         (FULL, SERUM),
         (FULL, SCORE),
         (FULL, LOGISTIC),
+        (FULL, "weight, age, sex"),
         ("model, whole record", SERUM),
         ("model, whole record", SCORE),
         ("model, whole record", "logistic, whole record"),
