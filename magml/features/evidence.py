@@ -162,13 +162,21 @@ def _visible(plan: Plan, concept_id: int, rows: Sequence[EvidenceRow], t: dateti
     return found
 
 
+def _moved(moment: datetime, by: timedelta) -> datetime:
+    """Return a moment moved; nothing begins before the year 1 or ends after 9999."""
+    try:
+        return moment + by
+    except OverflowError:
+        return datetime.max if by > timedelta() else datetime.min
+
+
 def _taken(
     seen: Sequence[_Seen], concept: Concept, statistic: str, window: int | None, t: datetime
 ) -> tuple[EvidenceRow, ...]:
     """Return the periods of an exposure that a statistic of a window rests on."""
     # A period that ended before the window still bridges a gap into it.
     gap = timedelta(seconds=seconds(concept.gap)) if concept.gap else timedelta()
-    start = None if window is None else t - timedelta(seconds=window)
+    start = None if window is None else _moved(t, -timedelta(seconds=window))
     kept = []
     for item in seen:
         if item.row.time is None:
@@ -177,7 +185,7 @@ def _taken(
         if statistic in ("active", "daily_dose"):
             if stop is None or stop > t:
                 kept.append(item.row)
-        elif start is None or stop is None or stop + gap >= start:
+        elif start is None or stop is None or _moved(stop, gap) >= start:
             kept.append(item.row)
     return tuple(sorted(kept, key=_by_time))
 
@@ -187,7 +195,7 @@ def _dosed(
 ) -> list[EvidenceRow]:
     """Return the rows whose doses count: of a window, or of the present day."""
     if statistic == "daily_dose":
-        day = t - timedelta(days=1)
+        day = _moved(t, -timedelta(days=1))
         return [s.row for s in seen if s.row.end_time is None or (s.row.time or day) >= day]
     return list(_taken(seen, concept, statistic, window, t))
 
@@ -197,14 +205,14 @@ def _stop(row: EvidenceRow, concept: Concept) -> datetime | None:
     if row.end_time is None or row.time is None:
         return None
     least = timedelta(seconds=seconds(concept.lasts)) if concept.lasts else timedelta()
-    return max(row.end_time, row.time + least)
+    return max(row.end_time, _moved(row.time, least))
 
 
 def _behind(
     seen: list[_Seen], statistic: str, window: int | None, t: datetime
 ) -> tuple[EvidenceRow, ...]:
     """Return the rows that a statistic of a measurement or a condition rests on."""
-    start = None if window is None else t - timedelta(seconds=window)
+    start = None if window is None else _moved(t, -timedelta(seconds=window))
     best: dict[datetime | None, _Seen] = {}
     for item in seen:
         time = item.row.time

@@ -240,7 +240,10 @@ def _fhir(loaded: Loaded, request: FhirRequest, settings: Settings) -> dict[str,
             f"at most {settings.max_rows} and {settings.max_events} in one request",
             "send fewer at once",
         )
-    moment = naive(request.at, ZoneInfo(settings.zone))
+    try:
+        moment = naive(request.at, ZoneInfo(settings.zone))
+    except ValueError as error:
+        raise InputError(str(error), "a moment of the years 1 to 9999", "correct it") from error
     found = risk_assessments(
         loaded.model, events, moment, version=loaded.version[:64], zone=settings.zone
     )
