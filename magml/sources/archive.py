@@ -140,8 +140,8 @@ def _members(path: Path) -> Iterator[tuple[str, str]]:
         ) from error
     except (
         tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError,
-        # Methods of packing, and passwords, that zipfile does not know.
-        NotImplementedError, RuntimeError, ValueError,
+        # Methods of packing, passwords and members without a name, which zipfile does not know.
+        NotImplementedError, RuntimeError, ValueError, IndexError,
     ) as error:  # fmt: skip
         raise InputError(
             f"'{path.name}' cannot be read as an archive ({type(error).__name__})",
