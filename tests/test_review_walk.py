@@ -83,6 +83,8 @@ class Reader:
         assert not wider_than_the_screen(self.browser), name
         resize(self.browser, TABLET)
         assert not wider_than_the_screen(self.browser), f"{name} on a tablet"
+        resize(self.browser, (320, 640))  # WCAG 1.4.10, a desktop magnified four times
+        assert not wider_than_the_screen(self.browser), f"{name} magnified"
         resize(self.browser, (1440, 900))
         self.asked += requests(self.browser)
 

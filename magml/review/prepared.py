@@ -96,6 +96,11 @@ class Prepared:
         return _which(self.band)
 
     @cached_property
+    def by_letters(self) -> list[tuple[str, int]]:
+        """Ids in small letters with their rows, in alphabetical order."""
+        return sorted((shown.lower(), row) for row, shown in enumerate(self.shown))
+
+    @cached_property
     def by_time(self) -> NDArray[np.intp]:
         """Rows by prediction time."""
         return np.argsort(np.array(self.at), kind="stable")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -153,20 +154,23 @@ def search(prepared: Prepared, text: str) -> tuple[int, ...]:
 
     Examples
     --------
-    >>> search(type("P", (), {"shown": ("ab1", "ab12", "x")}), "ab1")
-    (0,)
-    >>> search(type("P", (), {"shown": ("ab1", "ab12", "x")}), "ab")
-    (0, 1)
+    >>> some = type("P", (), {
+    ...     "shown": ("ab1", "AB12", "x"), "by_letters": [("ab1", 0), ("ab12", 1), ("x", 2)]})
+    >>> search(some, "ab1"), search(some, "Ab")
+    ((0,), (0, 1))
     """
     wanted = text.strip()
     if not wanted:
         return ()
-    exact = [row for row, shown in enumerate(prepared.shown) if shown == wanted]
-    if exact:
-        return tuple(exact[:FOUND])
     low = wanted.lower()
-    begins = [row for row, shown in enumerate(prepared.shown) if shown.lower().startswith(low)]
-    return tuple(begins[:FOUND])
+    begin = bisect_left(prepared.by_letters, (low, -1))
+    rows = []
+    for text, row in prepared.by_letters[begin:]:
+        if not text.startswith(low) or (text != low and len(rows) >= FOUND):
+            break
+        rows.append(row)
+    exact = [row for row in rows if prepared.shown[row] == wanted]
+    return tuple((exact or rows)[:FOUND])
 
 
 def ordered(prepared: Prepared, index: Index, sort: str) -> NDArray[np.intp]:

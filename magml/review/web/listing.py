@@ -72,6 +72,7 @@ def ready(desk: Desk) -> None:
         ordered(prepared, desk.index, sort)
     if len(prepared):
         _facets(desk, nobody, Query())
+    search(prepared, "-")
     for name in ("worklist.html", "patient.html"):
         environment().get_template(name)
 
