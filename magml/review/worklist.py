@@ -164,7 +164,7 @@ def search(prepared: Prepared, text: str) -> tuple[int, ...]:
         return ()
     low = wanted.lower()
     begin = bisect_left(prepared.by_letters, (low, -1))
-    rows = []
+    rows: list[int] = []
     for text, row in prepared.by_letters[begin:]:
         if not text.startswith(low) or (text != low and len(rows) >= FOUND):
             break
