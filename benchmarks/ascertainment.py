@@ -194,7 +194,13 @@ def main() -> None:
     parser.add_argument("--replicates", type=int, default=200)
     parser.add_argument("--cache", type=Path, help="folder for simulated people, made once")
     parser.add_argument("--out", type=Path, help="JSON; worlds that it holds are not judged again")
+    parser.add_argument("--summary", type=Path, nargs="+", help="sum up such files, judge nothing")
     given = parser.parse_args()
+    if given.summary:
+        parts = [json.loads(path.read_text(encoding="utf-8")) for path in given.summary]
+        together = {seed: one for part in parts for seed, one in part["worlds"].items()}
+        print(json.dumps({"n": len(together), **summary(list(together.values()))}, indent=1))
+        return
     worlds = worlds_of(given.kind, given.split, given.cache)
     settings = Ascertainment(replicates=given.replicates)
     about = {"kind": given.kind, "split": given.split, "replicates": given.replicates}

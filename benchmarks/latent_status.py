@@ -29,7 +29,7 @@ from magml.files import atomic_file
 from magml.outcomes import Measured, fit_classes
 from magml.simulation.parameters import table_hash
 
-VALID, MMOL = 60.0, 24.305
+VALID, MMOL, STARTS = 60.0, 24.305, 5
 #: The error of each indicator: log SD of one measurement. Diet: within-person variation of one
 #: 24-h recall, with a mean 8% under what was eaten (as the simulator records diet); urine:
 #: day-to-day variation and incomplete collection; ionised: share of total serum between people
@@ -76,7 +76,10 @@ def judge(
     rows = []
     for name, measures in SETS.items():
         definition = shipped.model_copy(
-            update={"indicators": tuple(i for i in shipped.indicators if i.measure in measures)}
+            update={
+                "starts": STARTS,
+                "indicators": tuple(i for i in shipped.indicators if i.measure in measures),
+            }
         )
         alone = {measure: single[measure] for measure in measures}
         columns = np.column_stack([values[measure] for measure in measures])
