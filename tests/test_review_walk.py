@@ -15,6 +15,7 @@ import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra review")
 pytest.importorskip("selenium", reason="needs Chromium and selenium")
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.expected_conditions import staleness_of
@@ -63,7 +64,10 @@ class Reader:
         """Press what leads to another page, and wait for it."""
         before = self.one("html")
         self.press(selector)
-        WebDriverWait(self.browser, 10).until(staleness_of(before))
+        # While one page gives way to another, Chromium may answer that it does not know.
+        wait = WebDriverWait(self.browser, 10, ignored_exceptions=[WebDriverException])
+        wait.until(staleness_of(before))
+        wait.until(lambda one: one.execute_script("return document.readyState") == "complete")
 
     def go(self, where: str) -> None:
         self.browser.get(self.site + where)
@@ -111,12 +115,12 @@ def test_two_readers_walk_through_a_review(walk: tuple[Reader, Any, Path]) -> No
     risks = [float(one.text.rstrip("%")) for one in reader.all("td.risk")]
     assert risks == sorted(risks, reverse=True)
     reader.check("02-worklist")
-    reader.one("th a[href*='sort=risk_up']").click()
+    reader.leave("th a[href*='sort=risk_up']")
     risks = [float(one.text.rstrip("%")) for one in reader.all("td.risk")]
     assert risks == sorted(risks)
     assert reader.one("th[aria-sort]").get_attribute("aria-sort") == "ascending"
     reader.go("/")
-    reader.all("a.row")[0].click()
+    reader.leave("a.row")
 
     # The waterfall adds up to the risk, as far as its figures are rounded.
     shown = desk.prepared.page(int(desk.prepared.risk.argmax()))
@@ -234,7 +238,7 @@ def test_what_was_changed_behind_their_backs_is_found(walk: tuple[Reader, Any, P
     assert [one.kind for one in verify_reviews(folder / "reviews").faults] == ["cut off"]
     # And nothing can be signed on top of it.
     reader.go("/")
-    reader.all("a.row")[0].click()
+    reader.leave("a.row")
     reader.press("input[name=overall][value=agree]")
     reader.leave("button.wide")
     assert "does not end where its head says" in reader.text()
