@@ -28,8 +28,8 @@ def neutralised(table: pd.DataFrame) -> pd.DataFrame:
     Examples
     --------
     >>> import pandas as pd
-    >>> neutralised(pd.DataFrame({"n": [-1], "drug": ["=HYPERLINK()"]})).iloc[0].tolist()
-    [-1, "'=HYPERLINK()"]
+    >>> neutralised(pd.DataFrame({"n": [-1], "drug": ["=HYPERLINK()"]})).to_dict("list")
+    {'n': [-1], 'drug': ["'=HYPERLINK()"]}
     """
     changed = {}
     for name in table.columns:
