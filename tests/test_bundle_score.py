@@ -183,3 +183,13 @@ def test_a_model_for_people_measured_earlier_says_when_they_were_not() -> None:
     assert texts[0].startswith("outcome's analyte not known before")
     assert texts[1] == ""
     assert texts[2] == "no events before the prediction time"
+
+
+def test_values_left_out_for_their_unit_are_counted(model, events, at):
+    wrong = events.copy()
+    wrong.loc[wrong["code"] == "LOINC//2823-3", "unit"] = "mg/furlong"
+    assert model.score(events, at).attrs["left_out"] == []
+    # Of six potassium values the one at the prediction time itself is of no use to anybody.
+    assert model.score(wrong, at).attrs["left_out"] == [
+        {"concept": "lab.potassium", "unit": "mg/furlong", "rows": 5}
+    ]

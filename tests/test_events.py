@@ -112,6 +112,39 @@ def test_a_table_that_does_not_fit_is_refused(change, told: str) -> None:
         read_events(change(small()))
 
 
+def test_dates_and_times_may_be_mixed_in_a_csv(tmp_path: Path) -> None:
+    (tmp_path / "e.csv").write_text(
+        "subject_id,time,code\n1,1950-01-02,MEDS_BIRTH\n1,2024-05-01 08:00,A//1\n"
+        "1,2024-05-01T08:00:30,A//1\n1,,GENDER//F\n"
+    )
+    events = read_events(tmp_path / "e.csv")
+    found = events.connection.execute(f"SELECT time FROM {events.relation}").fetchall()
+    assert [row[0] for row in found] == [
+        dt.datetime(1950, 1, 2),
+        dt.datetime(2024, 5, 1, 8),
+        dt.datetime(2024, 5, 1, 8, 0, 30),
+        None,
+    ]
+
+
+def test_texts_with_an_offset_are_refused_rather_than_shifted() -> None:
+    frame = small().iloc[:1].assign(time=["2024-05-01T08:00:00+02:00"])
+    with pytest.raises(InputError, match="1 values of 'time' of the events are not times"):
+        read_events(frame)
+
+
+@pytest.mark.parametrize("other", ["05/01/2024", "Tuesday"])
+def test_texts_that_are_no_time_are_counted_and_not_quoted(tmp_path: Path, other: str) -> None:
+    (tmp_path / "e.csv").write_text(
+        f"subject_id,time,code\n1,2024-05-01 08:00,A//1\n1,{other},A//1\n1,{other},A//1\n"
+    )
+    with pytest.raises(
+        InputError, match="2 values of 'time' of the events are not times"
+    ) as caught:
+        read_events(tmp_path / "e.csv")
+    assert other not in str(caught.value)
+
+
 def test_unreadable_files_are_refused_without_their_content(tmp_path: Path) -> None:
     (tmp_path / "e.parquet").write_bytes(b"not parquet, but Jane Doe")
     with pytest.raises(InputError, match="cannot be read") as caught:

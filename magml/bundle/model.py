@@ -128,7 +128,9 @@ class Model:
         -------
         pandas.DataFrame
             The columns of `magml.tables.SCORES`, one row for each prediction time, in the order
-            given. Rows of people without events are scored, with a warning in the row.
+            given. Rows of people without events are scored, with a warning in the row. Its
+            ``attrs["left_out"]`` counts the values that no feature uses because of their unit
+            (`magml.features.FeatureMatrix`'s report).
 
         Raises
         ------
@@ -155,7 +157,9 @@ class Model:
                 "warnings": self.warnings(matrix),
             }
         )
-        return table[list(SCORES.names)]
+        table = table[list(SCORES.names)]
+        table.attrs["left_out"] = matrix.report.left_out()
+        return table
 
     def score_stream(
         self,

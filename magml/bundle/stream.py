@@ -77,7 +77,8 @@ def _score(
             return
         wanted = times[kept].reset_index(drop=True)
     scores = model.score(events, wanted, threads=threads)
-    yield pa.RecordBatch.from_pandas(scores[list(SCORES.names)], preserve_index=False)
+    batch = pa.RecordBatch.from_pandas(scores[list(SCORES.names)], preserve_index=False)
+    yield batch.replace_schema_metadata(None)  # the same schema in every batch
 
 
 def _times(at: Any) -> pd.DataFrame | None:

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -25,7 +25,6 @@ from magml.cli.options import (
     JsonOption,
     LabelsOption,
     SetAsideOption,
-    SourceIdOption,
     ThreadsOption,
     print_result,
     progress_lines,
@@ -34,6 +33,7 @@ from magml.cli.population import population
 from magml.cli.report import report
 from magml.cli.review import review, review_user
 from magml.cli.review_summary import review_summary
+from magml.cli.scoring import explain, score
 from magml.cli.serve import promote, rollback, serve, serve_key, sync
 from magml.cli.sign_bundle import sign_bundle, signing_key
 from magml.cli.simulate import simulate
@@ -138,83 +138,8 @@ def train(
     print_result(result.to_dict(), result.summary(), as_json)
 
 
-@app.command()
-def score(
-    bundle: Annotated[str, typer.Argument(help="A bundle's folder or models:/name@alias.")],
-    events: EventsOption = None,
-    at: AtOption = None,
-    labels: LabelsOption = None,
-    experiment: ExperimentOption = None,
-    data: DataOption = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="FILE.parquet or FILE.csv; default: print.")
-    ] = None,
-    source_ids: SourceIdOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Score prediction times: risk, instability range, band and warnings a row."""
-    from magml.bundle import load
-    from magml.cli.rows import add_source_ids, prediction_rows, write_table
-    from magml.spreadsheet import neutralised
-
-    model = load(bundle)
-    rows = prediction_rows(model, events, at, labels, experiment, data)
-    table = model.score(rows.events, rows.at)
-    if source_ids:
-        table = add_source_ids(table, rows.events)
-    written = write_table(table, out)
-    warned = int((table["warnings"] != "").sum())
-    bands = {str(name): int(n) for name, n in table["band"].value_counts(sort=False).items()}
-    summary = {"rows": len(table), "with_warnings": warned, "bands": bands, "out": written}
-    text = f"{len(table)} scored, {warned} with warnings; " + ", ".join(
-        f"{name}: {n}" for name, n in bands.items()
-    )
-    if written is None and not as_json:
-        typer.echo(neutralised(table).to_csv(index=False), nl=False)
-        typer.echo(text, err=True)
-        return
-    print_result(summary, f"{text}\nWritten to {written}", as_json)
-
-
-@app.command()
-def explain(
-    bundle: Annotated[str, typer.Argument(help="A bundle's folder or models:/name@alias.")],
-    events: EventsOption = None,
-    at: AtOption = None,
-    labels: LabelsOption = None,
-    experiment: ExperimentOption = None,
-    data: DataOption = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="FILE.parquet or FILE.csv; default: print.")
-    ] = None,
-    plots: Annotated[
-        Path | None, typer.Option("--plots", help="Folder for one waterfall a row.")
-    ] = None,
-    top: Annotated[
-        int, typer.Option("--plots-of", min=1, help="How many rows get a plot, by risk.")
-    ] = 10,
-    level: Annotated[
-        str, typer.Option("--level", help="Bars of the plots: domain, concept or feature.")
-    ] = "concept",
-    as_json: JsonOption = False,
-) -> None:
-    """Explain prediction times: every feature's exact contribution, with its evidence."""
-    from magml.bundle import load
-    from magml.cli.rows import prediction_rows, write_table
-    from magml.spreadsheet import neutralised
-
-    model = load(bundle)
-    rows = prediction_rows(model, events, at, labels, experiment, data)
-    why = model.explain(rows.events, rows.at)
-    table = why.reasons()
-    written = write_table(table, out)
-    drawn = [] if plots is None else _waterfalls(why, plots, top, level)
-    summary = {"rows": int(why.n), "reasons": len(table), "out": written, "plots": drawn}
-    if written is None and not as_json:
-        typer.echo(neutralised(table).to_csv(index=False), nl=False)
-        return
-    text = f"{why.n} explained, {len(table)} reasons\nWritten to {written}"
-    print_result(summary, text + (f"\n{len(drawn)} plots in {plots}" if drawn else ""), as_json)
+app.command()(score)
+app.command()(explain)
 
 
 @app.command()
@@ -361,17 +286,6 @@ app.command(name="sign-bundle")(sign_bundle)
 app.command(name="signing-key")(signing_key)
 app.command()(compare)
 app.command()(report)
-
-
-def _waterfalls(why: Any, folder: Path, top: int, level: str) -> list[str]:
-    """Draw the rows of highest risk; files are numbered by rank, not named by person."""
-    order = sorted(range(why.n), key=lambda row: -float(why.risk[row]))[:top]
-    drawn = []
-    for rank, row in enumerate(order, start=1):
-        path = folder / f"waterfall-{rank:03d}.png"
-        why.plot(row=row, level=level, path=path)
-        drawn.append(str(path))
-    return drawn
 
 
 def main() -> None:

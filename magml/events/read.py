@@ -165,8 +165,17 @@ def bring(
             query = f"SELECT 1 FROM {origin} WHERE {name} IS NOT NULL LIMIT 1"
             return not connection.execute(query).fetchall()
 
+        def unread(name: str) -> int:
+            # Texts that are no time, or have an offset, which a cast would drop.
+            query = (
+                f"SELECT count(*) FROM {origin} WHERE {name} IS NOT NULL AND ("
+                f"TRY_CAST({name} AS TIMESTAMP) IS NULL OR regexp_matches({name}, "
+                f"':[0-9.]+ *(Z|[A-Za-z]+|[+-][0-9:]+)$'))"
+            )
+            return int(connection.execute(query).fetchall()[0][0])
+
         columns = ", ".join(
-            _expression(column, found, table, zone, empty) for column in table.columns
+            _expression(column, found, table, zone, empty, unread) for column in table.columns
         )
         what = "TEMP TABLE" if as_table else "TEMP VIEW"
         connection.execute(f"CREATE {what} {relation} AS SELECT {columns} FROM {origin}")
@@ -272,6 +281,7 @@ def _expression(
     table: Table,
     zone: str | None,
     empty: Callable[[str], bool],
+    unread: Callable[[str], int],
 ) -> str:
     """Return the SQL expression of a declared column over the columns found."""
     name, kind = identifier(column.name), SQL_TYPES[column.type]
@@ -299,6 +309,17 @@ def _expression(
         return f"{name}::BOOLEAN AS {name}"
     if empty(name):
         return f"NULL::{kind} AS {name}"
+    if column.type == "timestamp" and seen == "VARCHAR":
+        # A CSV that mixes dates and times, or times with and without seconds, comes as text.
+        wrong = unread(name)
+        if not wrong:
+            return f"{name}::TIMESTAMP AS {name}"
+        raise InputError(
+            f"{wrong} values of {column.name!r} of the {table.name} are not times",
+            "one form in all rows: 2025-03-01, 2025-03-01 08:00, or 2025-03-01T08:00:00 (with an "
+            "offset in every row or in none)",
+            "convert the column",
+        )
     raise InputError(
         f"column {column.name!r} of the {table.name} is of type {seen}",
         f"{column.type}: {column.meaning}",

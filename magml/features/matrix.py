@@ -72,6 +72,27 @@ class MappingReport:
         """Number of values left out for their unit."""
         return sum(item.rows for item in self.rejected)
 
+    def left_out(self) -> list[dict[str, Any]]:
+        """Return the values left out for their unit, counted by concept and unit.
+
+        Returns
+        -------
+        list of dict
+            ``concept``, ``unit`` (None where none was given) and ``rows``, the most rows first.
+
+        Examples
+        --------
+        >>> one = Rejected("LOINC//2823-3", "mg/m", "lab.potassium", "no such unit", 2)
+        >>> MappingReport(rows=9, rejected=(one,)).left_out()
+        [{'concept': 'lab.potassium', 'unit': 'mg/m', 'rows': 2}]
+        """
+        counts: dict[tuple[str, str | None], int] = {}
+        for item in self.rejected:
+            key = (item.concept, item.unit)
+            counts[key] = counts.get(key, 0) + item.rows
+        order = sorted(counts, key=lambda key: (-counts[key], key[0], key[1] or ""))
+        return [{"concept": c, "unit": u, "rows": counts[c, u]} for c, u in order]
+
 
 @dataclass(frozen=True)
 class FeatureMatrix:

@@ -1,0 +1,133 @@
+"""``magml score`` and ``magml explain``: risks and reasons of prediction times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from magml.cli.options import (
+    AtOption,
+    DataOption,
+    EventsOption,
+    ExperimentOption,
+    JsonOption,
+    LabelsOption,
+    SourceIdOption,
+    print_result,
+)
+
+
+def score(
+    bundle: Annotated[str, typer.Argument(help="A bundle's folder or models:/name@alias.")],
+    events: EventsOption = None,
+    at: AtOption = None,
+    labels: LabelsOption = None,
+    experiment: ExperimentOption = None,
+    data: DataOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="FILE.parquet or FILE.csv; default: print.")
+    ] = None,
+    source_ids: SourceIdOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Score prediction times: risk, instability range, band and warnings a row."""
+    from magml.bundle import load
+    from magml.cli.rows import add_source_ids, prediction_rows, write_table
+    from magml.spreadsheet import neutralised
+
+    model = load(bundle)
+    rows = prediction_rows(model, events, at, labels, experiment, data)
+    table = model.score(rows.events, rows.at)
+    left_out = table.attrs["left_out"]
+    if source_ids:
+        table = add_source_ids(table, rows.events)
+    written = write_table(table, out)
+    warned = int((table["warnings"] != "").sum())
+    bands = {str(name): int(n) for name, n in table["band"].value_counts(sort=False).items()}
+    summary = {
+        "rows": len(table),
+        "with_warnings": warned,
+        "bands": bands,
+        "left_out": left_out,
+        "out": written,
+    }
+    text = f"{len(table)} scored, {warned} with warnings; " + ", ".join(
+        f"{name}: {n}" for name, n in bands.items()
+    )
+    text += _losses(left_out)
+    if written is None and not as_json:
+        typer.echo(neutralised(table).to_csv(index=False), nl=False)
+        typer.echo(text, err=True)
+        return
+    print_result(summary, f"{text}\nWritten to {written}", as_json)
+
+
+def explain(
+    bundle: Annotated[str, typer.Argument(help="A bundle's folder or models:/name@alias.")],
+    events: EventsOption = None,
+    at: AtOption = None,
+    labels: LabelsOption = None,
+    experiment: ExperimentOption = None,
+    data: DataOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="FILE.parquet or FILE.csv; default: print.")
+    ] = None,
+    plots: Annotated[
+        Path | None, typer.Option("--plots", help="Folder for one waterfall a row.")
+    ] = None,
+    top: Annotated[
+        int, typer.Option("--plots-of", min=1, help="How many rows get a plot, by risk.")
+    ] = 10,
+    level: Annotated[
+        str, typer.Option("--level", help="Bars of the plots: domain, concept or feature.")
+    ] = "concept",
+    as_json: JsonOption = False,
+) -> None:
+    """Explain prediction times: every feature's exact contribution, with its evidence."""
+    from magml.bundle import load
+    from magml.cli.rows import prediction_rows, write_table
+    from magml.spreadsheet import neutralised
+
+    model = load(bundle)
+    rows = prediction_rows(model, events, at, labels, experiment, data)
+    why = model.explain(rows.events, rows.at)
+    table = why.reasons()
+    written = write_table(table, out)
+    drawn = [] if plots is None else _waterfalls(why, plots, top, level)
+    left_out = [] if why.matrix is None else why.matrix.report.left_out()
+    summary = {
+        "rows": int(why.n),
+        "reasons": len(table),
+        "left_out": left_out,
+        "out": written,
+        "plots": drawn,
+    }
+    if written is None and not as_json:
+        typer.echo(neutralised(table).to_csv(index=False), nl=False)
+        return
+    text = f"{why.n} explained, {len(table)} reasons{_losses(left_out)}\nWritten to {written}"
+    print_result(summary, text + (f"\n{len(drawn)} plots in {plots}" if drawn else ""), as_json)
+
+
+def _losses(left_out: Sequence[Mapping[str, Any]]) -> str:
+    """Return what was left out for its unit, as lines to print."""
+    lines = [
+        f"Left out for the unit: {item['rows']} of the values of {item['concept']}, in "
+        + (repr(item["unit"]) if item["unit"] else "no unit")
+        for item in left_out
+    ]
+    return "".join(f"\n{line}" for line in lines)
+
+
+def _waterfalls(why: Any, folder: Path, top: int, level: str) -> list[str]:
+    """Draw the rows of highest risk; files are numbered by rank, not named by person."""
+    order = sorted(range(why.n), key=lambda row: -float(why.risk[row]))[:top]
+    drawn = []
+    for rank, row in enumerate(order, start=1):
+        path = folder / f"waterfall-{rank:03d}.png"
+        why.plot(row=row, level=level, path=path)
+        drawn.append(str(path))
+    return drawn
