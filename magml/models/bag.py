@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from magml.definitions.model import Estimator
 from magml.errors import BundleError, CohortError, InputError, MagmlError
 from magml.models.leaves import with_people_in_leaves
-from magml.models.member import TrainingRows, fit_member
+from magml.models.member import TrainingRows, booster_parameters, fit_member
 from magml.models.seeds import derive_seed
 from magml.models.tree_shap import member_contributions, row_blocks
 from magml.models.ubj import check_booster
@@ -279,7 +279,7 @@ def fit_bag(
     names = tuple(features) if features is not None else tuple(_default_names(matrix.shape[1]))
     workers = max(1, threads or 1)
     at_once = 1 if estimator.device == "cuda" else min(workers, estimator.members)
-    parameters = _booster_parameters(estimator, names, monotone, workers // at_once)
+    parameters = booster_parameters(estimator, names, monotone, workers // at_once)
     _, person = np.unique(group[pool], return_inverse=True)
     training = TrainingRows(matrix, outcome, weight)
     train = partial(
@@ -302,34 +302,6 @@ def fit_bag(
 
 def _default_names(columns: int) -> list[str]:
     return [f"f{number}" for number in range(columns)]
-
-
-def _booster_parameters(
-    estimator: Estimator,
-    names: tuple[str, ...],
-    monotone: Mapping[str, int] | None,
-    threads: int,
-) -> dict[str, Any]:
-    """Return XGBoost's parameters."""
-    parameters: dict[str, Any] = {
-        **estimator.parameters,
-        "objective": "binary:logistic",
-        "tree_method": "hist",
-        "device": estimator.device,
-        "nthread": threads,
-        "verbosity": 0,
-    }
-    if monotone:
-        unknown = sorted(set(monotone) - set(names))
-        if unknown:
-            raise InputError(
-                f"a constraint on unknown columns: {', '.join(unknown)}",
-                "names of columns of the matrix",
-                "constrain only features that the model uses",
-            )
-        signs = ",".join(str(int(monotone.get(name, 0))) for name in names)
-        parameters["monotone_constraints"] = f"({signs})"
-    return parameters
 
 
 def _fit_member(

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from magml.definitions.model import Estimator
+from magml.errors import InputError
+
 if TYPE_CHECKING:
     import xgboost as xgb
 
@@ -93,6 +96,34 @@ def _batches(training: TrainingRows, rows: NDArray[np.intp]) -> xgb.DataIter:
             self.start = 0
 
     return Batches()
+
+
+def booster_parameters(
+    estimator: Estimator,
+    names: tuple[str, ...],
+    monotone: Mapping[str, int] | None,
+    threads: int,
+) -> dict[str, Any]:
+    """Return XGBoost's parameters."""
+    parameters: dict[str, Any] = {
+        **estimator.parameters,
+        "objective": "binary:logistic",
+        "tree_method": "hist",
+        "device": estimator.device,
+        "nthread": threads,
+        "verbosity": 0,
+    }
+    if monotone:
+        unknown = sorted(set(monotone) - set(names))
+        if unknown:
+            raise InputError(
+                f"a constraint on unknown columns: {', '.join(unknown)}",
+                "names of columns of the matrix",
+                "constrain only features that the model uses",
+            )
+        signs = ",".join(str(int(monotone.get(name, 0))) for name in names)
+        parameters["monotone_constraints"] = f"({signs})"
+    return parameters
 
 
 def fit_member(
