@@ -1,8 +1,11 @@
 """Timing several ways of doing one thing: in turn, each in a process of its own.
 
 A benchmark names its ways; each run of a way is a new process that prepares its input, times the
-thing alone, and reports seconds and its own peak memory. Ways take turns, so that a machine whose
-speed drifts slows all of them; medians and their ratios count, not single readings.
+thing alone, and reports seconds, processor seconds and its own peak memory. Ways take turns, so
+that a machine whose speed drifts slows all of them; medians and their ratios count, not single
+readings. Each run also says which share of the processors others took meanwhile (Linux; elsewhere
+it is not known): a run that was disturbed is made again, up to twice as many runs in all, and where
+none was calm the table says so.
 """
 
 from __future__ import annotations
@@ -19,46 +22,77 @@ from pathlib import Path
 from typing import Any
 
 MARK = "magml-benchmark "
+#: Share of all processors that others may take of a run that counts.
+CALM = 0.05
+#: Longest wait for a calm machine before a run, in seconds.
+PATIENCE = 20.0
 
 
-def once(way: Callable[[], Any]) -> None:
-    """Time one call in this process and print the figures for the parent."""
+def once(way: Callable[[], Any], patience: float = PATIENCE) -> None:
+    """Time one call in this process, on a calm machine if there is one soon, and print figures."""
+    _wait(patience)
+    before, own = _busy(), time.process_time()
     started = time.perf_counter()
     further = way()
     seconds = time.perf_counter() - started
+    own = time.process_time() - own
+    others = _others(before, own, seconds)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     further = further if isinstance(further, dict) else {}
-    print(MARK + json.dumps({"seconds": seconds, "peak_gb": peak, **further}), flush=True)
+    figures = {"seconds": seconds, "processor": own, "peak_gb": peak, "others": others, **further}
+    print(MARK + json.dumps(figures), flush=True)
 
 
 def compare(
     script: str, ways: list[str], repeat: int, arguments: list[str]
 ) -> dict[str, dict[str, float]]:
-    """Run each way `repeat` times in turn and return its medians."""
+    """Run each way `repeat` times in turn and return its medians.
+
+    Disturbed runs are made again, at most `repeat` more of each way; the calmest `repeat` count.
+    """
     found: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
-    for _ in range(repeat):
+    for turn in range(2 * repeat):
         for way in ways:
-            done = subprocess.run(
-                [sys.executable, script, "--one", way, *arguments],
-                stdout=subprocess.PIPE,
-                text=True,
-                check=True,
-                env={**os.environ, "PYTHONWARNINGS": "ignore"},
-            )
-            line = next(x for x in done.stdout.splitlines() if x.startswith(MARK))
-            found[way].append(json.loads(line.removeprefix(MARK)))
-    return {
-        way: {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-        for way, runs in found.items()
-    }
+            calm = [run for run in found[way] if run["others"] <= CALM]
+            if turn >= repeat and len(calm) >= repeat:
+                continue
+            found[way].append(_run(script, way, arguments))
+    return {way: _median(runs, repeat) for way, runs in found.items()}
+
+
+def _run(script: str, way: str, arguments: list[str]) -> dict[str, float]:
+    """Run a way in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, script, "--one", way, *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
+    line = next(x for x in done.stdout.splitlines() if x.startswith(MARK))
+    figures: dict[str, float] = json.loads(line.removeprefix(MARK))
+    return figures
+
+
+def _median(runs: list[dict[str, float]], count: int) -> dict[str, float]:
+    """Return the medians of the calmest runs, and how many there are."""
+    chosen = sorted(runs, key=lambda run: run["others"] > CALM and run["others"])[:count]
+    return {**{key: statistics.median(r[key] for r in chosen) for key in chosen[0]}, "runs": count}
 
 
 def table(figures: Mapping[str, Mapping[str, float]], base: str) -> str:
     """Return the figures as text, with the ratio of each way to `base`."""
-    lines = [f"{'':44s}{'seconds':>10s}{'peak GB':>9s}{'ratio':>8s}"]
+    lines = [
+        f"{'':44s}{'seconds':>10s}{'ratio':>8s}{'processor s':>13s}{'peak GB':>9s}{'others':>8s}"
+    ]
     for way, values in figures.items():
         ratio = values["seconds"] / figures[base]["seconds"]
-        lines.append(f"{way:44s}{values['seconds']:10.2f}{values['peak_gb']:9.2f}{ratio:8.2f}")
+        lines.append(
+            f"{way:44s}{values['seconds']:10.2f}{ratio:8.2f}{values.get('processor', 0):13.2f}"
+            f"{values['peak_gb']:9.2f}{values.get('others', 0):8.0%}"
+        )
+    if any(values.get("others", 0) > CALM for values in figures.values()):
+        lines.append(f"the machine was not calm: others took more than {CALM:.0%} of it")
     return "\n".join(lines)
 
 
@@ -75,6 +109,35 @@ def keep(path: Path | None, what: str, settings: Mapping[str, Any], figures: Any
     with path.open("a") as handle:
         handle.write(json.dumps(record) + "\n")
     _draw(path.with_name(f"{path.stem}-{what}.png"), what, figures)
+
+
+def _wait(patience: float) -> None:
+    """Wait until nobody else works, as long as patience lasts."""
+    until = time.perf_counter() + patience
+    while time.perf_counter() < until:
+        before, started = _busy(), time.perf_counter()
+        time.sleep(0.5)
+        if _others(before, 0.0, time.perf_counter() - started) <= CALM:
+            return
+
+
+def _busy() -> float | None:
+    """Return the processor seconds spent on this machine so far; None where nobody counts them."""
+    try:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    except OSError:
+        return None
+    user, nice, system, _, _, irq, soft, steal = map(int, fields)
+    return (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def _others(before: float | None, own: float, seconds: float) -> float:
+    """Return the share of all processors that others took; 0 where it is not known."""
+    after = _busy()
+    if before is None or after is None:
+        return 0.0
+    spent = after - before - own
+    return max(0.0, spent / (seconds * (os.cpu_count() or 1)))
 
 
 def _draw(path: Path, what: str, figures: Mapping[str, Mapping[str, float]]) -> None:

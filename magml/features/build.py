@@ -18,18 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magml.errors import InputError
-from magml.features.aggregate import aggregate
 from magml.features.arrow import to_arrow, to_numpy
-from magml.features.combine import (
-    Layout,
-    fill_doses,
-    fill_exposures,
-    fill_points,
-    layout,
-    new_block,
-)
 from magml.features.concepts import map_concepts, read_groups
-from magml.features.formulas import apply_formula
+from magml.features.filling import Filling
 from magml.features.matrix import FeatureMatrix
 from magml.features.plan import Plan
 from magml.features.ranges import Range, cut
@@ -116,26 +107,18 @@ class _Unsorted(Exception):
     """The stream of mapped rows is not in the order of people."""
 
 
-class _Run:
-    """The arrays that one run fills."""
+class _Run(Filling):
+    """A filling from events on a connection."""
 
     def __init__(self, plan: Plan, events: Events, at_relation: str) -> None:
-        self.plan, self.events, self.at_relation = plan, events, at_relation
+        self.events, self.at_relation = events, at_relation
         table = events.connection.sql(
             f"SELECT subject_id, epoch_us(prediction_time) AS t_us FROM {at_relation} "
             f"ORDER BY row_id"
         ).to_arrow_table()
         if table.num_rows == 0:
             raise InputError("no prediction times", "at least one row", "check the cohort")
-        self.subject_id: NDArray[np.int64] = to_numpy(table["subject_id"])
-        self.t_us: NDArray[np.int64] = to_numpy(table["t_us"])
-        self.by_subject = np.argsort(self.subject_id, kind="stable")
-        self.subjects = self.subject_id[self.by_subject]
-        self.where: Layout = layout(plan)
-        self.values = np.empty((table.num_rows, len(plan.features)), dtype=np.float32)
-        self.touched = np.zeros(table.num_rows, dtype=bool)
-        self.seen = np.zeros(table.num_rows, dtype=bool)
-        self.kept = np.zeros(plan.row_ids, dtype=np.int64)
+        super().__init__(plan, to_numpy(table["subject_id"]), to_numpy(table["t_us"]))
 
     def fill(self, concept_map: pa.Table, bound: int, workers: int) -> None:
         """Fill the rows of everyone who has mapped events."""
@@ -168,7 +151,7 @@ class _Run:
                 self._parallel(ranges, workers)
                 return
             for part in ranges:
-                self._range(part)
+                self.range(part)
         finally:
             reader.close()
 
@@ -184,7 +167,7 @@ class _Run:
         with ThreadPoolExecutor(workers, thread_name_prefix="magml-features") as pool:
             try:
                 for part in ranges:
-                    waiting.append(pool.submit(self._range, part))
+                    waiting.append(pool.submit(self.range, part))
                     if len(waiting) > workers:
                         waiting.popleft().result()
                 while waiting:
@@ -192,40 +175,6 @@ class _Run:
             finally:
                 for future in waiting:
                     future.cancel()
-
-    def _range(self, part: Range) -> None:
-        """Aggregate the mapped rows of a range of people and write their rows."""
-        first, last = np.searchsorted(self.subjects, (part.first, part.last + 1))
-        rows = self.by_subject[first:last]
-        t_us = self.t_us[rows]
-        block = new_block(self.where, len(rows))
-        for points, exposures, doses in aggregate(
-            self.plan, part.rows, self.subject_id[rows], t_us
-        ):
-            fill_points(block, self.where, points, t_us)
-            fill_exposures(block, self.where, exposures, t_us, self.plan.exposure_windows)
-            if self.plan.drugs:
-                fill_doses(block, self.where, doses, t_us, self.plan.exposure_windows)
-            for long in (points, exposures):
-                self.seen[rows[long["row_id"]]] = True
-        self.values[rows] = self._columns(block)
-        self.touched[rows] = True
-
-    def _columns(self, block: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return the plan's columns of a block, derived features included."""
-        columns = dict(zip(self.where.names, block, strict=True))
-        for item in self.plan.derived:
-            columns[item.name] = apply_formula(item.formula, item.inputs, columns)
-        out = np.empty((len(self.plan.features), block.shape[1]), dtype=np.float32)
-        for k, name in enumerate(self.plan.features):
-            # A plug-in's column is filled later, from rows instead of aggregates.
-            out[k] = columns.get(name, np.nan)
-        return out.T
-
-    def finish_untouched(self) -> None:
-        """Fill the rows of people without any mapped event."""
-        if not self.touched.all():
-            self.values[~self.touched] = self._columns(new_block(self.where, 1))
 
     def empty(self) -> NDArray[np.bool_]:
         """Return which rows see no event at all; only those without mapped ones are asked."""
