@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from magml.definitions import Catalogue, Feature, ModelDefinition
+    from magml.events import Events
     from magml.explanations import Explanation
     from magml.explanations.baseline import Baseline
     from magml.explanations.reference import ReferenceCohort
     from magml.features import FeatureMatrix, Plan
+    from magml.features.few import FewRecords
     from magml.models.bag import Bag
     from magml.models.calibration import Calibrator
 
@@ -225,8 +227,7 @@ class Model:
         from magml.explanations.evidence import TOP, evidence_of
         from magml.explanations.explain import explain
 
-        with self._inputs(events, at) as (read, relation):
-            matrix = self._matrix(read, relation, threads)
+        matrix, read = self._read(events, at, threads)
         found = explain(self, matrix)
         top = TOP if evidence is True else int(evidence)
         if top == 0:
@@ -260,8 +261,7 @@ class Model:
 
     def build(self, events: Any, at: Any, *, threads: int | None = None) -> FeatureMatrix:
         """Return the plan's feature matrix (the model's features and those of its warnings)."""
-        with self._inputs(events, at) as (read, relation):
-            return self._matrix(read, relation, threads)
+        return self._read(events, at, threads)[0]
 
     def columns(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the model's columns of the plan's matrix, shape (n, p)."""
@@ -329,13 +329,21 @@ class Model:
             evidence_of_scores(self.definition, self.training),
         )
 
-    def _matrix(self, events: Any, relation: str, threads: int | None) -> FeatureMatrix:
+    def _read(
+        self, events: Any, at: Any, threads: int | None
+    ) -> tuple[FeatureMatrix, Events | FewRecords]:
+        """Return the plan's matrix, and the records that it was made from."""
         from magml.events.table import reading
         from magml.features import build_matrix
+        from magml.features.few import read_few
 
+        few = None if self.plan.plugins else read_few(events, at)
+        if few is not None:
+            return few.matrix(self.plan), few
         # A stray unit costs its value, not the prediction: it is left out, as training would have.
-        with reading("the records"):
-            return build_matrix(self.plan, events, relation, threads=threads, strict=False)
+        with self._inputs(events, at) as (read, relation), reading("the records"):
+            matrix = build_matrix(self.plan, read, relation, threads=threads, strict=False)
+        return matrix, read
 
     @contextmanager
     def _inputs(self, events: Any, at: Any) -> Iterator[tuple[Any, str]]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from magml.explanations.explain import Explanation
     from magml.features import Plan
     from magml.features.evidence import EvidenceRow
+    from magml.features.few import FewRecords
 
 #: Reasons of a prediction time whose rows are looked up unless another number is asked for.
 TOP = 10
@@ -21,7 +22,7 @@ _BLOCK = 500
 
 
 def evidence_of(
-    explanation: Explanation, plan: Plan, events: Events, top: int = TOP
+    explanation: Explanation, plan: Plan, events: Events | FewRecords, top: int = TOP
 ) -> dict[tuple[int, str], str]:
     """Return the rows behind the largest reasons of each prediction time.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from magml.clock import seconds
 from magml.errors import UnitError
@@ -71,22 +72,27 @@ class ConceptMap:
 
     def to_arrow(self, plan: Plan) -> pa.Table:
         """Return the relation ``concept_map`` of the plan's queries."""
-        lines = [(g, e) for g, entries in self.entries for e in entries if e.used]
-        shifts = [e.shift if e.value is None else e.value for _, e in lines]
-        ids = [e.concept_id + plan.drugs * e.per_hour for _, e in lines]
-        return to_arrow(
-            {
-                "code": [g.code for g, _ in lines],
-                "unit": [g.unit for g, _ in lines],
-                "concept_id": np.array(ids, dtype=np.int32),
-                "fixed": np.array([e.value is not None for _, e in lines], dtype=np.bool_),
-                "scale": np.array([e.scale for _, e in lines], dtype=np.float64),
-                "shift": np.array(shifts, dtype=np.float64),
-                "low": np.array([e.low for _, e in lines], dtype=np.float64),
-                "high": np.array([e.high for _, e in lines], dtype=np.float64),
-                "lasts_us": np.array([e.lasts_us for _, e in lines], dtype=np.int64),
-            }
-        )
+        columns = self.lines(plan)
+        groups = [self.entries[place][0] for place in columns.pop("group")]
+        codes, units = [group.code for group in groups], [group.unit for group in groups]
+        return to_arrow({"code": codes, "unit": units, **columns})
+
+    def lines(self, plan: Plan) -> dict[str, NDArray[Any]]:
+        """Return every use of a code and unit by a concept; `group` is a place in `entries`."""
+        lines = [(k, e) for k, (_, entries) in enumerate(self.entries) for e in entries if e.used]
+        uses = [entry for _, entry in lines]
+        ids = [e.concept_id + plan.drugs * e.per_hour for e in uses]
+        shifts = [e.shift if e.value is None else e.value for e in uses]
+        return {
+            "group": np.array([group for group, _ in lines], dtype=np.intp),
+            "concept_id": np.array(ids, dtype=np.int32),
+            "fixed": np.array([e.value is not None for e in uses], dtype=np.bool_),
+            "scale": np.array([e.scale for e in uses], dtype=np.float64),
+            "shift": np.array(shifts, dtype=np.float64),
+            "low": np.array([e.low for e in uses], dtype=np.float64),
+            "high": np.array([e.high for e in uses], dtype=np.float64),
+            "lasts_us": np.array([e.lasts_us for e in uses], dtype=np.int64),
+        }
 
     @property
     def mapped_rows(self) -> int:

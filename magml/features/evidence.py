@@ -12,12 +12,13 @@ import numpy as np
 from magml.clock import seconds
 from magml.definitions.catalogue import DOSES, Concept
 from magml.errors import DefinitionError, nearest
+from magml.events.table import Events
 from magml.features.arrow import to_arrow
 from magml.features.concepts import resolve
 from magml.features.plan import Plan
 
 if TYPE_CHECKING:
-    from magml.events.table import Events
+    from magml.features.few import FewRecords
 
 #: Statistics that rest on the newest row alone.
 _NEWEST = ("last", "hours_since", "days_since", "years")
@@ -45,7 +46,7 @@ class EvidenceRow:
 
 def find_evidence(
     plan: Plan,
-    events: Events,
+    events: Events | FewRecords,
     requests: Iterable[tuple[int, datetime, Sequence[str]]],
 ) -> list[dict[str, tuple[EvidenceRow, ...]]]:
     """Return the rows behind features, by the same rule of knowledge as the features.
@@ -55,7 +56,7 @@ def find_evidence(
     plan
         The plan that made the features.
     events
-        The events they were made from.
+        The events they were made from, on a connection or in memory.
     requests
         ``(subject_id, prediction_time, features)``; a derived feature stands for its inputs.
 
@@ -71,7 +72,8 @@ def find_evidence(
         If the plan makes no such feature.
     """
     asked = [(int(subject), _naive(t), tuple(names)) for subject, t, names in requests]
-    rows = _rows(events, {subject for subject, _, _ in asked})
+    people = {subject for subject, _, _ in asked}
+    rows = _rows(events, people) if isinstance(events, Events) else events.evidence_rows(people)
     return [
         {name: _feature(plan, rows.get(subject, ()), t, name) for name in names}
         for subject, t, names in asked
