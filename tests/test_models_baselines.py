@@ -30,6 +30,7 @@ NAMES = [
     "medication.proton_pump_inhibitor.active",
     "comorbidity.alcohol_use_disorder.present",
     "lab.potassium.last",
+    "vital.weight.last",
 ]
 
 
@@ -45,6 +46,7 @@ def rows():
             rng.uniform(20, 120, n),
             *(rng.random(n) < 0.2 for _ in range(4)),
             rng.normal(4, 0.5, n),
+            80 + 15 * np.sin(np.arange(n)),
         ]
     ).astype(np.float32)
     drug = (X[:, 4] + X[:, 5] > 0) * 1.0 + X[:, 6] + X[:, 7] + (X[:, 3] < 90) + (X[:, 3] < 60)
@@ -64,8 +66,8 @@ def test_each_baseline_finds_its_signal_and_is_calibrated(rows, name):
     risk = fitted.risk(X[1000:])
     assert ((risk > 0) & (risk < 1)).all()
     auc = roc_auc_score(y[1000:], risk)
-    # Age and sex have no part in these outcomes.
-    assert (auc > 0.62) == (name != "age_sex")
+    # Weight, age and sex have no part in these outcomes.
+    assert (auc > 0.62) == (name not in ("age_sex", "weight_age_sex"))
     assert abs(risk.mean() - y[1000:].mean()) < 0.04
     again = fit_baseline(name, X[:1000], y[:1000], NAMES, np.arange(1000), seed=1, threads=2)
     np.testing.assert_array_equal(again.risk(X[1000:]), risk)
@@ -82,11 +84,24 @@ def test_last_magnesium_is_a_logistic_regression_on_that_column_alone(rows):
     assert (np.diff(fitted.risk(X)[inner]) <= 0).all()
 
 
+def test_weight_age_and_sex_are_looked_at_and_nothing_else(rows):
+    X, _ = rows
+    heavy = (X[:, 9] > 85).astype(int)
+    fitted = fit_baseline("weight_age_sex", X, heavy, NAMES, np.arange(1500), seed=1)
+    assert roc_auc_score(heavy, fitted.risk(X)) > 0.99
+    changed = X.copy()
+    changed[:, [0, 3, 4, 5, 6, 7, 8]] = 0
+    np.testing.assert_array_equal(fitted.risk(changed), fitted.risk(X))
+    without = fit_baseline("weight_age_sex", X[:, :9], heavy, NAMES[:9], np.arange(1500), seed=1)
+    assert isinstance(without, NotComputable)
+    assert without.reason == "weight is not recorded"
+
+
 def test_depletion_score_counts_what_the_paper_counts(rows):
     X, y = rows
     fitted = fit_baseline("magnesium_depletion_score", X, y, NAMES, np.arange(1500), seed=1)
     assert "stands in for heavy drinking" in fitted.note
-    base = [0.85, 60, 0, 100, 0, 0, 0, 0, 4]
+    base = [0.85, 60, 0, 100, 0, 0, 0, 0, 4, 80]
 
     def risk(**changes: float) -> float:
         row = list(base)
@@ -136,7 +151,7 @@ def test_drinks_a_day_count_by_sex(rows):
     assert fitted.note == ""
 
     def risk(female: int, drinks: float) -> float:
-        return float(fitted.risk([[0.85, 60, female, 100, 0, 0, 0, 0, 4, drinks]])[0])
+        return float(fitted.risk([[0.85, 60, female, 100, 0, 0, 0, 0, 4, 80, drinks]])[0])
 
     assert risk(0, 1.5) == risk(0, 0)
     assert risk(1, 1.5) > risk(1, 0)
@@ -152,6 +167,7 @@ def test_every_role_is_found_in_the_catalogue():
         "last_magnesium": ["lab.magnesium.last"],
         "age": ["demographic.age.years"],
         "sex": ["demographic.female.last"],
+        "weight": ["vital.weight.last"],
         "egfr": ["lab.egfr"],
         "diuretic": [
             "medication.thiazide.active",

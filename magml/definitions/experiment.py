@@ -13,6 +13,7 @@ from magml.definitions.catalogue import Domain, Frozen
 BaselineName = Literal[
     "last_magnesium",
     "age_sex",
+    "weight_age_sex",
     "magnesium_depletion_score",
     "last_magnesium_and_score",
     "logistic",

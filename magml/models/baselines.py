@@ -102,6 +102,7 @@ def fit_baseline(
 
     - ``last_magnesium``: logistic regression on the last serum magnesium.
     - ``age_sex``: logistic regression on age, its square, and sex.
+    - ``weight_age_sex``: the same with the last weight and its square.
     - ``magnesium_depletion_score``: logistic regression on the score, age and sex. It needs the
       kidney item and at least one of the drug items, since with less it would be another name
       for age and kidney function; items that the data do not hold are left out and named in
@@ -264,7 +265,7 @@ def simple_terms(
     Parameters
     ----------
     name
-        ``last_magnesium``, ``age_sex``, ``magnesium_depletion_score`` or
+        ``last_magnesium``, ``age_sex``, ``weight_age_sex``, ``magnesium_depletion_score`` or
         ``last_magnesium_and_score``.
     X, names
         Matrix of training rows, shape (n, p), and the names of its columns.
@@ -293,6 +294,12 @@ def simple_terms(
         return "sex is not recorded"
     if name == "age_sex":
         return (lambda M: np.column_stack([M[:, age], M[:, age] ** 2, M[:, sex]])), ""
+    if name == "weight_age_sex":
+        weight = columns_of("weight", names, X)
+        if not weight:
+            return "weight is not recorded"
+        squared = age + weight
+        return (lambda M: np.column_stack([M[:, squared], M[:, squared] ** 2, M[:, sex]])), ""
     egfr, diuretic = columns_of("egfr", names, X), columns_of("diuretic", names, X)
     ppi, drinking = columns_of("ppi", names, X), columns_of("drinking", names, X)
     items = {"eGFR": egfr, "diuretics": diuretic, "PPIs": ppi, "alcohol": drinking}

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Role = Literal["last_magnesium", "age", "sex", "egfr", "diuretic", "ppi", "drinking"]
+Role = Literal["last_magnesium", "age", "sex", "weight", "egfr", "diuretic", "ppi", "drinking"]
 
 #: By role, patterns of feature names, the preferred first. All columns of the first pattern that
 #: matches anything are taken.
@@ -17,6 +17,7 @@ _PATTERNS: dict[Role, tuple[str, ...]] = {
     "last_magnesium": (r"lab\.magnesium\.last",),
     "age": (r"demographic\.age\.years",),
     "sex": (r"demographic\.female\.last",),
+    "weight": (r"vital\.weight\.last",),
     "egfr": (r"lab\.egfr",),
     # The diuretics of ATC C03; mannitol and acetazolamide are not what the score means.
     "diuretic": (

@@ -141,6 +141,7 @@ def readable(name: str) -> str:
         "model": "the model",
         "last_magnesium": "last magnesium alone",
         "age_sex": "age and sex",
+        "weight_age_sex": "weight, age and sex",
         "magnesium_depletion_score": "Magnesium Depletion Score, age, sex",
         "logistic": "penalised logistic regression",
         "plain_xgboost": "plain XGBoost",
