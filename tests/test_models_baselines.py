@@ -214,7 +214,7 @@ def test_unknown_names_and_shapes_are_refused(rows):
     with pytest.raises(InputError, match="did you mean 'logistic'"):
         fit_baseline("logistics", X, y, NAMES, np.arange(1500), seed=1)
     fitted = fit_baseline("last_magnesium", X, y, NAMES, np.arange(1500), seed=1)
-    with pytest.raises(InputError, match="9 columns"):
+    with pytest.raises(InputError, match="10 columns"):
         fitted.risk(X[:, :3])
 
 
