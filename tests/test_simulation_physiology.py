@@ -16,7 +16,13 @@ from magml.simulation.cohorts import healthy_adults, outpatients, with_agent
 from magml.simulation.effects import CAUSES
 from magml.simulation.parameters import Parameters, draw_world, read_parameters, table_rows
 from magml.simulation.people import AGENTS, Exposures, People
-from magml.simulation.physiology import causes, exchangeable, loading_test, simulate_physiology
+from magml.simulation.physiology import (
+    causes,
+    exchangeable,
+    loading_test,
+    retention_by_weight,
+    simulate_physiology,
+)
 
 WORLD = read_parameters()
 NOTHING = Exposures.of([])
@@ -170,6 +176,17 @@ def test_a_load_that_never_came_gives_the_basal_urine() -> None:
     state = simulate_physiology(cohort.people, NOTHING, WORLD, 2).last
     basal = loading_test(state, cohort.people, WORLD, dose=0.0)
     np.testing.assert_allclose(basal, state.urine, rtol=0.02)
+
+
+def test_a_load_by_weight_is_given_by_weight_and_without_the_basal_urine() -> None:
+    cohort = healthy_adults(np.random.default_rng(4), WORLD, 5)
+    state = simulate_physiology(cohort.people, NOTHING, WORLD, 2).last
+    basal = loading_test(state, cohort.people, WORLD, dose=0.0)
+    found = retention_by_weight(state, cohort.people, WORLD)
+    for person, weight in enumerate(cohort.people.weight):
+        alone = loading_test(state, cohort.people, WORLD, dose=float(0.1 * weight), hours=4.0)
+        urine = (1 - alone[person]) * 0.1 * weight
+        assert found[person] == pytest.approx(1 - (urine - basal[person]) / (0.1 * weight))
 
 
 def test_worlds_never_meet_and_stay_inside_their_ranges() -> None:

@@ -17,7 +17,13 @@ from magml.simulation.laboratory import Laboratory
 from magml.simulation.parameters import SPLITS, Parameters, Split, draw_world, read_parameters
 from magml.simulation.patients import Patients, draw_patients
 from magml.simulation.people import Trajectory
-from magml.simulation.physiology import causes, exchangeable, loading_test, simulate_physiology
+from magml.simulation.physiology import (
+    causes,
+    exchangeable,
+    loading_test,
+    retention_by_weight,
+    simulate_physiology,
+)
 from magml.simulation.population import DAYS, Setting
 from magml.simulation.records import DAY_ZERO, moments, write_records
 
@@ -44,7 +50,8 @@ class World:
         The event contract.
     truth : pandas.DataFrame
         `subject_id`, `prediction_time`, `retention` (noise-free loading test), `depleted`
-        (retention above 0.275), `depletion` (share of the mobilisable pool that is missing),
+        (retention above 0.275), `retention_by_weight` (of a load that grows with weight:
+        0.1 mmol/kg over 4 h), `depletion` (share of the mobilisable pool that is missing),
         `exchangeable` and `mobilisable` (mmol), `serum` (true, mmol/L), `urine` (mmol of the last
         day), `gfr` (true), `intake` (usual, mmol/day), `main_cause` (largest of what is lost or
         not absorbed, mmol/day; ``none`` where nothing is), `tested` (whether serum magnesium was
@@ -283,6 +290,7 @@ def simulate(
             "prediction_time": moments(np.full(n_subjects, float(days))),
             "retention": retention,
             "depleted": retention > DEPLETED,
+            "retention_by_weight": retention_by_weight(state, patients.people, parameters),
             "depletion": pools.depletion,
             "exchangeable": pools.exchangeable,
             "mobilisable": pools.mobilisable,

@@ -11,10 +11,17 @@ from magml.simulation.published.balance import BALANCE
 from magml.simulation.published.common import Experiment, Found
 from magml.simulation.published.drugs import DRUGS
 from magml.simulation.published.inpatients import INPATIENTS
-from magml.simulation.published.loading import LOADING
+from magml.simulation.published.loading import LOADING, SIZE
 from magml.simulation.published.population import POPULATION
 
 #: In the order in which they are shown.
-EXPERIMENTS: tuple[Experiment, ...] = (*LOADING, *POPULATION, *BALANCE, *DRUGS, *INPATIENTS)
+EXPERIMENTS: tuple[Experiment, ...] = (
+    *LOADING,
+    *POPULATION,
+    *BALANCE,
+    *DRUGS,
+    *INPATIENTS,
+    *SIZE,
+)
 
 __all__ = ["EXPERIMENTS", "Experiment", "Found"]

@@ -74,4 +74,21 @@ def _high_risk(rng: np.random.Generator, world: Parameters, n: int) -> Found:
     yield names[2], "89 (65 to 99)", share, 65, 99, care
 
 
+def _size(rng: np.random.Generator, world: Parameters, n: int) -> Found:
+    """Whether retention goes with the size of healthy people; none of it settled a parameter."""
+    cohort = healthy_adults(rng, world, n)
+    state = simulate_physiology(cohort.people, cohort.exposures, world, 2).last
+    retention = tested(rng, loading_test(state, cohort.people, world))
+    women = cohort.people.female
+    # Not significant among 88, of whom half are taken to be men: two standard errors.
+    gap = float(retention[~women].mean() - retention[women].mean())
+    yield "retention, men less women, points", "not significant, n = 88", gap, -4.4, 4.4, GULLESTAD
+    load = 0.1 * cohort.people.weight[state.person]
+    kept = tested(rng, loading_test(state, cohort.people, world, dose=load, hours=1.0))
+    rob = "Rob 1999, J Intern Med 246:373-8 (24 healthy)"
+    yield "retention of 0.1 mmol/kg in 1 h, mean %", "-18", kept.mean(), -26.6, -9.4, rob
+    yield "retention of 0.1 mmol/kg in 1 h, SD %", "21", kept.std(ddof=1), 16.3, 29.5, rob
+
+
 LOADING = (_healthy, _high_risk)
+SIZE = (_size,)
