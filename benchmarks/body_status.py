@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from body_status_tables import summary
+from body_status_truths import fit_truths, limits_of, measured_truths
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
@@ -127,21 +129,25 @@ def main() -> None:
     seed = read_simulation(read_experiment("low_body_status")).seed
     trained = [Seen(model, "training", k, chosen.people, seed) for k in range(chosen.train)]
     scorers = fit(model, trained)
+    limits = limits_of(trained)
+    others = fit_truths(sys.modules[__name__], model, trained, limits)
     print(f"{time.perf_counter() - started:.0f} s: comparators fitted", flush=True)
     rows: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
     slopes: list[dict[str, Any]] = []
+    truths: list[dict[str, Any]] = []
     for number in range(chosen.first, chosen.first + chosen.test):
         seen = Seen(model, "test", number, chosen.people, 7)
         margins = {name: scorer(seen) for name, scorer in scorers.items()}
         rows += measured(number, seen, margins)
         found += tested(number, seen, margins)
         slopes.append(recalibrated(number, seen, model))
+        truths += measured_truths(number, seen, others, limits)
         print(f"{time.perf_counter() - started:.0f} s: test world {number}", flush=True)
     result = {
         **simulator_facts(), "bundle": model.hash, "train_worlds": chosen.train,
         "train_people": sum(len(s.y) for s in trained), "people": chosen.people,
-        "rows": rows, "found": found, "recalibration": slopes,
+        "rows": rows, "found": found, "recalibration": slopes, "truths": truths, "limits": limits,
         "seconds": round(time.perf_counter() - started),
     }  # fmt: skip
     print(summary(result))
@@ -156,7 +162,7 @@ def merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
         if len({part[key] for part in parts}) > 1:
             raise SystemExit(f"the files differ in {key}")
     joined = {key: [row for part in parts for row in part[key]]
-              for key in ("rows", "found", "recalibration")}  # fmt: skip
+              for key in ("rows", "found", "recalibration", "truths")}  # fmt: skip
     return {**parts[0], **joined, "seconds": sum(part["seconds"] for part in parts)}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from body_status_truths import truth_tables
 
 FULL = "model, whole record and serum measured today"
 SERUM, SCORE = "serum alone, measured today", "depletion score, age, sex"
@@ -16,6 +17,7 @@ def summary(result: dict[str, Any]) -> str:
     """Return all tables as Markdown."""
     rows = pd.DataFrame(result["rows"])
     parts = [_facts(result, rows), _aurocs(rows), _gains(rows), _found(result), _slopes(result)]
+    parts.append(truth_tables(result["truths"], result["limits"]))
     return "\n\n".join(parts)
 
 

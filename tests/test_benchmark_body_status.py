@@ -68,10 +68,33 @@ def test_an_update_on_three_hundred_measured_people_sets_the_prevalence_right(be
 
 def test_parts_of_a_run_join_only_if_they_are_of_one(bench):
     part = {"simulator": "a", "bundle": "b", "train_worlds": 1, "people": 2, "seconds": 3,
-            "rows": [1], "found": [2], "recalibration": [3]}  # fmt: skip
+            "rows": [1], "found": [2], "recalibration": [3],
+            "truths": [4]}  # fmt: skip
     assert bench.merged([part, part])["rows"] == [1, 1]
     with pytest.raises(SystemExit, match="bundle"):
         bench.merged([part, {**part, "bundle": "c"}])
+
+
+def test_pairs_of_like_weight_alone_count(bench):
+    from body_status_truths import grouped_auroc
+
+    # Tenth 0: cases 3 and 1 against 2 -> one of two pairs right. Tenth 1: 5 against 4 and 9 -> one
+    # of two. Over all nine pairs: 3 above 2, 5 above 2 and 4.
+    y = np.array([1, 1, 0, 1, 0, 0])
+    margin = np.array([3.0, 1.0, 2.0, 5.0, 4.0, 9.0])
+    assert grouped_auroc(y, margin, np.array([0, 0, 0, 1, 1, 1])) == pytest.approx(2 / 4)
+    assert grouped_auroc(y, margin, np.zeros(6)) == pytest.approx(3 / 9)
+
+
+def test_other_truths_count_as_many_depleted_in_the_worlds_that_trained(bench, seen):
+    from body_status_truths import TRUTHS, limits_of, outcome
+
+    _, worlds = seen
+    limits = limits_of(worlds)
+    counts = {t: sum(outcome(w, t, limit).sum() for w in worlds) for t, limit in limits.items()}
+    assert set(counts) == set(TRUTHS)
+    assert max(counts.values()) - min(counts.values()) <= 1
+    assert counts["30 mmol for everybody"] == sum(w.y.sum() for w in worlds)
 
 
 def test_a_section_takes_its_place_and_leaves_the_rest_of_the_page():
