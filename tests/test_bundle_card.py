@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from magml.bundle.card import card_markdown, model_card
+from magml.bundle.card import model_card
+from magml.bundle.card_words import card_markdown
 from magml.evaluation import evaluate
 from tests import bundle_parts as parts
 

@@ -166,10 +166,10 @@ def test_the_page_holds_what_a_report_must(page: str) -> None:
         "sample-size", "audit", "data", "tripod-ai", "probast-ai", "predictors",
     ):  # fmt: skip
         assert f'<section id="{name}">' in page
-    # No person's example unless asked for, no path, and the synthetic are called synthetic.
+    # No person's example unless asked for, no path, and the simulated are called simulated.
     assert "Example: person" not in page
     assert "/tmp/" not in page
-    assert "The people are synthetic" in page
+    assert "The people are simulated" in page
 
 
 def test_no_row_of_a_patient_leaks_into_the_page(page: str, records: Path) -> None:

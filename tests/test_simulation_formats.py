@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 import magml
 from magml.cli.app import app
 from magml.errors import InputError
+from magml.events import read_events
+from magml.experiments.fingerprint import data_fingerprint
 from magml.sources import open_source
 
 PEOPLE, DAYS = 400, 300
@@ -48,6 +50,18 @@ def differing(one: pd.DataFrame, other: pd.DataFrame) -> list[str]:
         for name in one.columns
         if not np.allclose(one[name], other[name], rtol=2e-5, atol=1e-4, equal_nan=True)
     ]
+
+
+def test_records_say_of_themselves_that_they_are_simulated(world, folders, tmp_path) -> None:
+    folders = folders | {"events": world.write(tmp_path / "events")}
+    for folder in folders.values():
+        assert data_fingerprint(opened(folder))["simulated"] is True
+    assert data_fingerprint(read_events(world.events))["simulated"] is True
+    # What a hospital writes has no such mark, and is not called simulated.
+    plain = world.events.replace_schema_metadata(None)
+    pq.write_table(plain, tmp_path / "plain.parquet")
+    assert "simulated" not in data_fingerprint(read_events(tmp_path / "plain.parquet"))
+    assert "simulated" not in data_fingerprint(read_events(plain))
 
 
 @pytest.mark.parametrize("days", [120, DAYS])

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magml.bundle.card import card_markdown
+from magml.bundle.card_words import card_markdown
 from magml.bundle.manifest import MANIFEST, write_manifest
 from magml.bundle.training import TrainingSummary
 from magml.definitions.read import definition_hash

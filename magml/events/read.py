@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magml.errors import InputError, nearest
+from magml.events.simulated import carries_mark
 from magml.events.table import SQL_TYPES, Events, connect, identifier, text
 from magml.limits import check_files
 from magml.tables import EVENTS, LABELS, PREDICTION_TIMES, Column, Table
@@ -74,7 +75,8 @@ def read_events(
     relation = f"magml_events_{_next(connection)}"
     files = bring(data, EVENTS, connection, relation, zone)
     name = Path(data).suffix.lstrip(".") if isinstance(data, str | Path) else "table"
-    return Events(connection, relation, name=name or "folder", files=files)
+    told = carries_mark(getattr(getattr(data, "schema", None), "metadata", None))
+    return Events(connection, relation, name=name or "folder", files=files, simulated=told)
 
 
 def read_prediction_times(

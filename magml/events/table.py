@@ -75,6 +75,9 @@ class Events:
         ``code -> unit``; they are already applied in the relation.
     set_aside
         Values that were left out on request because of their unit.
+    simulated
+        Whether the table in memory that they were given as is marked as simulated; of files,
+        `magml.events.simulated.are_simulated` tells.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -85,6 +88,7 @@ class Events:
     files: tuple[Path, ...] = ()
     unit_overrides: dict[str, str] = field(default_factory=dict)
     set_aside: tuple[SetAside, ...] = ()
+    simulated: bool = False
 
     def count(self) -> int:
         """Return the number of rows."""

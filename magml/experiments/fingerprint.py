@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from magml.events import Events
+from magml.events.simulated import are_simulated
 from magml.files import sha256_bytes, sha256_file
 
 #: Libraries whose version can change a result.
@@ -26,7 +27,8 @@ def data_fingerprint(events: Events) -> dict[str, Any]:
     -------
     dict
         ``layout``, ``rows``, ``people``, ``codes``, ``files`` (their number), ``bytes``,
-        ``sha256`` (of the files' hashes in sorted order; None for tables in memory).
+        ``sha256`` (of the files' hashes in sorted order; None for tables in memory), and
+        ``simulated`` where the records are marked as such.
 
     Examples
     --------
@@ -48,6 +50,7 @@ def data_fingerprint(events: Events) -> dict[str, Any]:
         "files": len(files),
         "bytes": sum(path.stat().st_size for path in files),
         "sha256": sha256_bytes("".join(hashes).encode()) if hashes else None,
+        **({"simulated": True} if are_simulated(events) else {}),
     }
 
 

@@ -36,11 +36,11 @@ def card_section(run: Run) -> Section:
     if run.run_id is not None:
         rows.append(("MLflow run", run.run_id))
     blocks: list[Block] = [Table(("", ""), tuple(rows))]
-    if run.experiment.get("name") == "demo":
+    if run.simulated:
         blocks.insert(
             0,
             Notice(
-                "The people are synthetic: the figures show that magml finds a generator's rules "
+                "The people are simulated: the figures show that magml finds the simulator's rules "
                 "again, and nothing about patients.",
                 "warning",
             ),

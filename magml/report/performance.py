@@ -65,11 +65,12 @@ def counts_words(run: Run) -> str:
 
     As `magml.bundle.card` says it, so that card and report agree.
     """
-    from magml.bundle.card import _tested
+    from magml.bundle.card_words import how_tested
 
     performance = run.model.card["performance"] or {}
+    held = how_tested(run.model.card["validation"])
     return (
-        f"{_tested(run.model.card['validation'])}: {performance.get('n', 0):,} prediction times, "
+        f"{held}: {performance.get('n', 0):,} prediction times, "
         f"{performance.get('events', 0):,} with the outcome ({performance.get('prevalence', 0):.1%}"
         f"), {performance.get('groups', 0):,} {groups_name(run)} resampled "
         f"{performance.get('replicates', 0):,} times for the intervals."

@@ -70,6 +70,12 @@ class Run:
         """The experiment's definition as plain values; empty where the bundle keeps none."""
         return dict(self.model.training.get("experiment") or {})
 
+    @property
+    def simulated(self) -> bool:
+        """Whether the people are simulated: by the experiment itself, or by the records' mark."""
+        data = self.model.training.get("data") or {}
+        return bool(data.get("simulated") or data.get("simulator"))
+
 
 def find_run(reference: str | Path, *, tracking_uri: str | None = None) -> Run:
     """Return a run's bundle and results.

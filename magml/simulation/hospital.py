@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from magml.events.simulated import marked
 from magml.files import atomic_directory
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ def generate_hospital(n_subjects: int = 3000, seed: int = 1) -> Hospital:
         known=known[tested],
     )
     subjects = pa.table({"subject_id": who, "source_id": [f"demo-{person:05d}" for person in who]})
-    return Hospital(rows.table(), subjects)
+    return Hospital(marked(rows.table()), subjects)
 
 
 def _minutes(minutes: float | np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from magml.events.simulated import marked
 from magml.files import pretty_json
 
 #: People of one shard.
@@ -49,7 +50,7 @@ def write_meds(events: Any, folder: Path) -> None:
     shard = pc.divide(pc.subtract(table.column("subject_id"), 1), _SHARD)
     for number in range(pc.max(shard).as_py() + 1):
         part = table.filter(pc.equal(shard, number))
-        pq.write_table(part, folder / "data" / f"{number}.parquet")
+        pq.write_table(marked(part), folder / "data" / f"{number}.parquet")
     codes = sorted(pc.unique(table.column("code")).to_pylist())
     described = [_MEANING.get(code.partition("//")[0]) for code in codes]
     described_table = pa.table({

@@ -132,6 +132,8 @@ def write_omop(events: Any, folder: Path, first: Any, last: Any) -> None:
     import duckdb
     import pyarrow.parquet as pq
 
+    from magml.events.simulated import marked
+
     connection = duckdb.connect()
     connection.register("events", events)
     connection.execute(
@@ -142,5 +144,5 @@ def write_omop(events: Any, folder: Path, first: Any, last: Any) -> None:
         given = {key: value for key, value in (("first", first), ("last", last))
                  if f"${key}" in query}  # fmt: skip
         found = connection.sql(query, params=given).to_arrow_table()
-        pq.write_table(found, folder / f"{name}.parquet")
+        pq.write_table(marked(found), folder / f"{name}.parquet")
     connection.close()

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magml.errors import InputError, nearest
+from magml.events.simulated import marked
 from magml.files import atomic_directory, pretty_json
 from magml.simulation.charting import Chart, chart_diagnoses, chart_drugs
 from magml.simulation.laboratory import Laboratory
@@ -47,7 +48,7 @@ class World:
     Attributes
     ----------
     events : pyarrow.Table
-        The event contract.
+        The event contract, marked as simulated.
     truth : pandas.DataFrame
         `subject_id`, `prediction_time`, `retention` (noise-free loading test), `depleted`
         (retention above 0.275), `retention_by_weight` (of a load that grows with weight:
@@ -276,7 +277,9 @@ def simulate(
     rng = np.random.default_rng(np.random.SeedSequence(key))
     seen = run_institution(rng, parameters, n_subjects, days, setting, unrecorded)
     patients, laboratory, course = seen.patients, seen.laboratory, seen.course
-    events = write_records(rng.spawn(1)[0], patients, laboratory, seen.drugs, seen.diagnoses, days)
+    events = marked(
+        write_records(rng.spawn(1)[0], patients, laboratory, seen.drugs, seen.diagnoses, days)
+    )
     state = course.last
     pools = exchangeable(state, patients.people, parameters)
     retention = loading_test(state, patients.people, parameters)
