@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -190,20 +188,21 @@ def connect(memory: str | None = None, threads: int | None = None) -> duckdb.Duc
     Parameters
     ----------
     memory
-        Memory limit such as ``2GB``; beyond it DuckDB spills to a temporary folder.
+        Memory limit such as ``2GB``, beyond which DuckDB spills; default its share of the limit
+        that holds (`magml.memory`).
     threads
         Number of threads; default DuckDB's own.
     """
     import duckdb
 
+    from magml.memory import limit
+
     connection = duckdb.connect(":memory:")
     connection.execute("SET TimeZone = 'UTC'")
-    # What spills holds records: not into the working directory, where it could be left and shared.
-    spill = Path(tempfile.gettempdir()) / f"magml-{os.getpid()}"
-    connection.execute(f"SET temp_directory = {text(spill)}")
+    held = limit()
+    connection.execute(f"SET temp_directory = {text(held.spill)}")
     connection.execute("SET enable_progress_bar = false")
-    if memory:
-        connection.execute(f"SET memory_limit = '{memory}'")
+    connection.execute(f"SET memory_limit = {text(memory or f'{held.engine}B')}")
     if threads:
         connection.execute(f"SET threads = {int(threads)}")
     return connection

@@ -1,51 +1,35 @@
 """What a run has finished so far, kept beside its folder, so that a killed run goes on from there.
 
-``.NAME.unfinished/`` holds one file for each finished outer fold and one for the final model, and
-goes when the run stands. The files are named by a hash of everything that decides their content
-(definition, rows, features, seed, versions): a run that differs in anything starts anew. They hold
-risks and boosters, as the run itself does, and no pickle.
+``.NAME.unfinished/`` holds a file for each range of people whose features are built
+(`magml.features.kept`), one for each finished outer fold and one for the final model
+(`magml.parts`). What decides a fold is definition, rows, features, seed and versions. The files
+hold features, risks and boosters.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
-import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from magml.definitions.model import Estimator
-from magml.files import atomic_file, canonical_json, sha256_bytes
+from magml.files import canonical_json, sha256_bytes
 from magml.models.fold import Fold, FoldResult
+from magml.parts import Parts
 
 if TYPE_CHECKING:
     from magml.experiments.study import Study
     from magml.models.fit import FittedModel
     from magml.models.search import Trial
 
-_PLAIN = "plain"
 _RISK = "risk of "
 
 
-@dataclass(frozen=True)
-class Unfinished:
-    """The finished parts of a run.
-
-    Attributes
-    ----------
-    folder
-        Where they are kept.
-    key
-        Hash of what decides the run's results.
-    """
-
-    folder: Path
-    key: str
+class Unfinished(Parts):
+    """The finished parts of a run."""
 
     @classmethod
     def of(cls, folder: Path, study: Study, settings: Mapping[str, Any]) -> Unfinished:
@@ -60,12 +44,11 @@ class Unfinished:
         settings
             What else decides the result, as JSON values: seed, quick, peers.
         """
-        beside = folder.with_name(f".{folder.name}.unfinished")
-        return cls(beside, study_key(study, settings))
+        return cls(cls.beside(folder), study_key(study, settings))
 
     def fold(self, number: int) -> FoldResult | None:
         """Return what was kept of an outer fold, or None."""
-        found = self._read(f"fold{number}")
+        found = self.read(f"fold{number}")
         if found is None:
             return None
         plain, arrays = found
@@ -96,7 +79,7 @@ class Unfinished:
         }
         names = list(result.risks)
         arrays = {_RISK + str(place): result.risks[name] for place, name in enumerate(names)}
-        self._write(
+        self.write(
             f"fold{number}",
             {"fold": record, "names": names, "lacking": result.lacking},
             {**arrays, "low": result.low, "high": result.high},
@@ -108,7 +91,7 @@ class Unfinished:
         from magml.models.fit import FittedModel
         from magml.models.selection import Selection
 
-        found = self._read("final")
+        found = self.read("final")
         if found is None:
             return None
         plain, arrays = found
@@ -132,7 +115,7 @@ class Unfinished:
     def keep_final(self, fitted: FittedModel) -> None:
         """Keep the final model."""
         members = fitted.bag.to_bytes()
-        self._write(
+        self.write(
             "final",
             {
                 "members": len(members),
@@ -154,30 +137,6 @@ class Unfinished:
                 "risks": fitted.risks,
             },
         )
-
-    def remove(self) -> None:
-        """Forget everything: the run stands."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _path(self, name: str) -> Path:
-        return self.folder / f"{self.key[:24]}-{name}.npz"
-
-    def _read(self, name: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
-        """Return the plain values and arrays of a part; None where there is none to be read."""
-        try:
-            with np.load(self._path(name), allow_pickle=False) as file:
-                arrays = {key: file[key] for key in file.files}
-        except (OSError, ValueError, zipfile.BadZipFile):
-            return None  # never written, or by something else: it is computed again
-        return json.loads(arrays.pop(_PLAIN).tobytes()), arrays
-
-    def _write(
-        self, name: str, plain: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
-    ) -> None:
-        """Write a part whole or not at all."""
-        text = np.frombuffer(json.dumps(plain).encode(), np.uint8)
-        with atomic_file(self._path(name)) as beside, beside.open("wb") as file:
-            np.savez(file, **{_PLAIN: text, **arrays})  # type: ignore[arg-type]
 
 
 def study_key(study: Study, settings: Mapping[str, Any]) -> str:

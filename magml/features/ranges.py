@@ -1,8 +1,8 @@
-"""Cutting a stream of mapped rows into ranges of people."""
+"""Mapped rows, and cutting people into ranges that fit into memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,14 @@ from magml.features.arrow import to_numpy
 
 Ints = NDArray[np.int64]
 
-#: A range ends with the person who brings it to this many rows ...
-ROWS = 1_000_000
-#: ... or before its block of features would hold more numbers than this.
+#: A range ends before it would have more rows than this ...
+ROWS = 2_000_000
+#: ... or before its block of features would hold more numbers than this; larger is not faster.
 CELLS = 16_000_000
-#: Rows held back before a cut: an engine of several threads streams pieces of a sorted table
-#: almost, but not quite, in their order.
-MARGIN = 500_000
+#: Bytes that a row and a number of the block take while they are worked on (measured).
+_ROW, _CELL = 150, 24
+#: The share of the memory for the ranges in work; DuckDB has half, the result is beside them.
+_SHARE = 0.3
 
 _COLUMNS = ("subject_id", "concept_id", "time_us", "known_us", "end_us", "value")
 
@@ -48,17 +49,10 @@ class Rows:
         """Return the rows of an Arrow table."""
         return cls(*(to_numpy(batch.column(name)) for name in _COLUMNS))
 
-    @classmethod
-    def concatenated(cls, parts: list[Rows]) -> Rows:
-        """Return the rows of several pieces."""
-        if len(parts) == 1:
-            return parts[0]
-        return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in _COLUMNS))
-
 
 @dataclass(frozen=True)
 class Range:
-    """All mapped rows of the people `first` to `last`."""
+    """All mapped rows of the people `first` to `last` that some feature may use."""
 
     rows: Rows
     first: int
@@ -69,89 +63,66 @@ class Range:
         return np.bincount(self.rows.concept_id, minlength=concepts)
 
 
-def cut(
-    batches: Iterable[pa.RecordBatch],
-    subjects: Ints,
-    features: int,
-    unsorted: type[Exception],
-) -> Iterator[Range]:
-    """Yield ranges of people from batches roughly in the order of ``subject_id``.
+@dataclass(frozen=True)
+class Size:
+    """How much a range holds at most; one person makes a range whatever she has."""
 
-    Where a range ends depends on the rows alone, not on how they come in batches.
+    rows: int
+    cells: int
+
+    @classmethod
+    def of(cls, memory: int, workers: int) -> Size:
+        """Return the size of which one for each worker, one waiting and one being read fit.
+
+        Examples
+        --------
+        >>> Size.of(2_000_000_000, 2)
+        Size(rows=500000, cells=3125000)
+        """
+        each = memory * _SHARE / (workers + 2) / 2
+        return cls(min(ROWS, int(each / _ROW)), min(CELLS, int(each / _CELL)))
+
+
+def cut(
+    rows: Ints,
+    times: Ints,
+    features: int,
+    size: Size,
+    finished: Mapping[int, int] | None = None,
+) -> Iterator[tuple[int, int]]:
+    """Yield where ranges of people begin and end.
 
     Parameters
     ----------
-    batches
-        Record batches with the columns of the relation ``mapped``.
-    subjects
-        Subject of every prediction time, sorted.
+    rows, times
+        Events and prediction times of each person, int64 [people], people sorted.
     features
-        Number of columns of a block.
-    unsorted
-        Raised when a person comes whose range was already cut.
+        Numbers in a row of a block.
+    size
+        What a range holds at most.
+    finished
+        Ranges, first to end, that keep their bounds whatever their size.
+
+    Yields
+    ------
+    tuple of int
+        Positions of the first person and of the one after the last.
+
+    Examples
+    --------
+    >>> list(cut(np.array([3, 3, 9, 1]), np.ones(4, int), 10, Size(rows=6, cells=1000)))
+    [(0, 2), (2, 3), (3, 4)]
     """
-    most = max(1, CELLS // max(1, features))
-    held: list[Rows] = []
-    floor: int | None = None
-    for batch in batches:
-        if batch.num_rows == 0:
-            continue
-        rows = Rows.of(batch)
-        if floor is not None and rows.subject_id.min() <= floor:
-            raise unsorted
-        held.append(rows)
-        if sum(map(len, held)) < ROWS + MARGIN:
-            continue
-        ids = _ids(held)
-        while (end := _end(ids, subjects, most)) is not None and end <= len(ids) - MARGIN:
-            first, floor = int(ids[0]), int(ids[end - 1])
-            chosen, held = _split(held, floor)
-            ids = ids[end:]
-            yield Range(chosen, first, floor)
-    ids = _ids(held)
-    while len(ids):
-        end = _end(ids, subjects, most) or len(ids)
-        first, last = int(ids[0]), int(ids[end - 1])
-        chosen, held = _split(held, last)
-        ids = ids[end:]
-        yield Range(chosen, first, last)
-
-
-def _ids(held: list[Rows]) -> Ints:
-    """Return the sorted subjects of all rows held."""
-    if not held:
-        return np.empty(0, dtype=np.int64)
-    # The stable sort is quick on what is almost sorted.
-    return np.sort(np.concatenate([rows.subject_id for rows in held]), kind="stable")
-
-
-def _split(held: list[Rows], last: int) -> tuple[Rows, list[Rows]]:
-    """Return the rows of people up to `last`, and the pieces of the others."""
-    chosen, kept = [], []
-    for rows in held:
-        inside = rows.subject_id <= last
-        if inside.all():
-            chosen.append(rows)
-        elif not inside.any():
-            kept.append(rows)
-        else:
-            chosen.append(rows.take(inside))
-            kept.append(rows.take(~inside))
-    return Rows.concatenated(chosen), kept
-
-
-def _end(ids: Ints, subjects: Ints, most: int) -> int | None:
-    """Return where the first range of sorted `ids` ends; None while it may still grow."""
-    if len(ids) == 0:
-        return None
-    # The person at the last allowed row still belongs to the range, and so does everyone up to
-    # the last one whose prediction times still fit; at least one person makes a range.
-    ends = []
-    if len(ids) > ROWS:
-        ends.append(int(np.searchsorted(ids, ids[ROWS - 1], side="right")))
-    start = int(np.searchsorted(subjects, ids[0]))
-    if start + most < len(subjects):
-        beyond = max(int(subjects[start + most]), int(ids[0]) + 1)
-        ends.append(int(np.searchsorted(ids, beyond)))
-    ends = [end for end in ends if end < len(ids)]
-    return min(ends) if ends else None
+    finished = finished or {}
+    others = sorted({*finished, len(rows)})
+    row_ends, cell_ends = np.cumsum(rows), np.cumsum(times) * max(1, features)
+    start = row_start = cell_start = 0
+    while start < len(rows):
+        end = min(
+            int(np.searchsorted(row_ends, row_start + size.rows, side="right")),
+            int(np.searchsorted(cell_ends, cell_start + size.cells, side="right")),
+            others[int(np.searchsorted(others, start, side="right"))],
+        )
+        end = finished.get(start, max(end, start + 1))
+        yield start, end
+        start, row_start, cell_start = end, int(row_ends[end - 1]), int(cell_ends[end - 1])

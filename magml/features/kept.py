@@ -1,0 +1,101 @@
+"""Ranges of people whose features are built, kept so that a killed building goes on after them.
+
+The key is a hash of the plan, of the content of the events and the prediction times, and of the
+libraries: whatever the records went through before, a changed input finds none of the parts. The
+content is summed over the rows' hashes (64 bits each), so that the order of rows does not matter;
+that tells changed records apart, not forged ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from magml.features.plan import Plan
+from magml.features.run import Part
+from magml.files import canonical_json, sha256_bytes
+from magml.parts import Parts
+
+if TYPE_CHECKING:
+    from magml.events.table import Events
+
+#: Columns that features are made of.
+_COLUMNS = "subject_id, time, known_time, end_time, code, numeric_value, unit"
+
+
+class KeptRanges(Parts):
+    """The finished ranges of a feature building."""
+
+    @classmethod
+    def of(
+        cls,
+        folder: Path,
+        plan: Plan,
+        events: Events,
+        subject_id: NDArray[np.int64],
+        t_us: NDArray[np.int64],
+        *,
+        strict: bool,
+    ) -> KeptRanges:
+        """Return the place for a building in `folder`.
+
+        Parameters
+        ----------
+        folder
+            Folder for the parts.
+        plan, events, subject_id, t_us, strict
+            What decides the features.
+        """
+        from magml.experiments.fingerprint import library_versions
+
+        content = events.connection.execute(
+            f"SELECT count(*), sum(hash({_COLUMNS})::HUGEINT) FROM {events.relation}"
+        ).fetchall()[0]
+        parts = [
+            plan.hash,
+            dict(plan.assumed),
+            strict,
+            [str(value) for value in content],
+            sha256_bytes(np.ascontiguousarray(subject_id).tobytes()),
+            sha256_bytes(np.ascontiguousarray(t_us).tobytes()),
+            library_versions(),
+        ]
+        return cls(folder, sha256_bytes(canonical_json(parts).encode()))
+
+    def ranges(self) -> dict[int, int]:
+        """Return the first person and the end of each range kept, as positions."""
+        found = {}
+        for name in self.names("people-"):
+            first, _, last = name.removeprefix("people-").partition("-")
+            if first.isdigit() and last.isdigit():
+                found[int(first)] = int(last)
+        return found
+
+    def range(self, first: int, last: int) -> Part | None:
+        """Return what was kept of a range, or None."""
+        found = self.read(_name(first, last))
+        if found is None:
+            return None
+        plain, arrays = found
+        groups = tuple((code, unit, rows, values) for code, unit, rows, values in plain["groups"])
+        return Part(first, last, groups=groups, **arrays)
+
+    def keep(self, part: Part) -> None:
+        """Keep a range."""
+        arrays = {name: getattr(part, name) for name in ("rows", "values", "seen", "kept")}
+        self.write(_name(part.first, part.last), {"groups": part.groups}, arrays)
+
+    def stored(self) -> Iterator[Part]:
+        """Yield all ranges kept in the order of people, one in memory at a time."""
+        for first, last in sorted(self.ranges().items()):
+            part = self.range(first, last)
+            if part is not None:
+                yield part
+
+
+def _name(first: int, last: int) -> str:
+    return f"people-{first:09d}-{last:09d}"

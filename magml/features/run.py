@@ -1,0 +1,242 @@
+"""One run of a plan on events: ranges of people, read one after the other, aggregated side by side.
+
+The events' own connection reads the usable events of a range; one thread then maps and aggregates
+them in an order that their content alone decides, so that floating sums do not depend on how many
+threads there are, how large ranges are, or in which order rows arrive.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from magml.features.arrow import to_arrow
+from magml.features.concepts import ConceptMap, Group, map_concepts
+from magml.features.filling import Block
+from magml.features.mapped import Mapping, needed_since
+from magml.features.order import by_people
+from magml.features.plan import Plan
+from magml.features.ranges import Range, Size, cut
+from magml.features.usable import Reader, Usable
+from magml.progress import Report, silent
+
+if TYPE_CHECKING:
+    from magml.events.table import Events
+    from magml.features.kept import KeptRanges
+
+Ints = NDArray[np.int64]
+
+_LARGEST = 1.7e308
+#: Fewer rows are not worth a second thread.
+FEW = 250_000
+
+
+@dataclass(frozen=True)
+class Part:
+    """The features of a range of people, and what was counted on the way.
+
+    Attributes
+    ----------
+    first, last
+        Positions of the first person and of the one after the last.
+    rows
+        Which prediction times these are, int64 [k].
+    values, seen
+        Their features, float32 [k, p], and which see a mapped row, bool [k].
+    kept
+        Rows of each id of mapped rows, int64.
+    groups
+        Code, unit, usable rows and values of each group met.
+    """
+
+    first: int
+    last: int
+    rows: Ints
+    values: NDArray[np.float32]
+    seen: NDArray[np.bool_]
+    kept: Ints
+    groups: tuple[tuple[str, str, int, int], ...]
+
+
+class Run(Block):
+    """The parts of a feature matrix.
+
+    Parameters
+    ----------
+    plan, events
+        What is computed, of what.
+    subject_id, t_us
+        Prediction times.
+    concept_map
+        How codes and units map to concepts, where it is known before the events are read.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        events: Events,
+        subject_id: Ints,
+        t_us: Ints,
+        concept_map: ConceptMap | None = None,
+    ) -> None:
+        super().__init__(plan, subject_id, t_us)
+        self.events = events
+        times = self.t_us[self.by_subject]
+        self.people, starts = np.unique(self.subjects, return_index=True)
+        self.starts = np.append(starts, len(self.subjects))
+        self.since_us = needed_since(plan, np.minimum.reduceat(times, starts))
+        horizon = np.maximum.reduceat(times, starts)
+        groups = None
+        if concept_map is not None:
+            used = tuple((g, e) for g, e in concept_map.entries if any(one.used for one in e))
+            concept_map = ConceptMap(used, {})
+            groups = [(g.code, g.unit) for g, _ in used]
+        self.reader = Reader(events, self.people, horizon, groups)
+        self.mapping = Mapping.of(plan, concept_map or ConceptMap((), {}))
+
+    def parts(
+        self,
+        memory: int,
+        workers: int,
+        kept: KeptRanges | None = None,
+        report: Report = silent,
+    ) -> Iterator[Part]:
+        """Yield the parts in the order of people; a few of them are in work at a time.
+
+        Parameters
+        ----------
+        memory
+            Bytes that the work may take.
+        workers
+            Threads that aggregate.
+        kept
+            Where parts are read that were finished before, and finished ones are kept.
+        report
+            Called with the share done and what is being done.
+        """
+        rows, times = self.reader.rows_each(), np.diff(self.starts)
+        size, features = Size.of(memory, workers), len(self.where.names)
+        finished = {} if kept is None else kept.ranges()
+        ranges = list(cut(rows, times, features, size, finished))
+        done, total = np.append(0, np.cumsum(rows)), max(1, int(rows.sum()))
+        kept = kept if len(ranges) > 1 else None
+        with self._ordered(ranges):
+            for part in self._computed(ranges, workers if total > FEW else 1, kept):
+                share = float(done[part.last]) / total
+                report(share, f"features of {part.last:,} of {len(self.people):,} people")
+                yield part
+
+    @contextmanager
+    def _ordered(self, ranges: list[tuple[int, int]]) -> Iterator[None]:
+        """Read the ranges from events whose people stand together."""
+        given = self.reader.events
+        self.reader.events = by_people(given, self.people[[last - 1 for _, last in ranges]])
+        try:
+            yield
+        finally:
+            if self.reader.events is not given:
+                stored, self.reader.events = self.reader.events, given
+                stored.connection.execute(f"DROP TABLE IF EXISTS {stored.relation}")
+
+    def _computed(
+        self, ranges: list[tuple[int, int]], workers: int, kept: KeptRanges | None
+    ) -> Iterator[Part]:
+        finished = set() if kept is None else set(kept.ranges().items())
+        waiting: deque[Future[Part]] = deque()
+        with ThreadPoolExecutor(workers, thread_name_prefix="magml-features") as pool:
+            try:
+                for first, last in ranges:
+                    part = None
+                    if kept is not None and (first, last) in finished:
+                        part = kept.range(first, last)
+                    if part is not None:
+                        waiting.append(Future())
+                        waiting[-1].set_result(part)
+                    else:
+                        usable = self.reader.read(first, last)
+                        work = (usable, self._mapping(), first, last, kept)
+                        waiting.append(pool.submit(self._part, *work))
+                        del usable, work
+                    if len(waiting) > workers:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _mapping(self) -> Mapping:
+        """Return the mapping of all groups met so far."""
+        known = len(self.mapping.count)
+        if known < len(self.reader.groups):
+            groups = [Group(code, unit, 0, 0) for code, unit in self.reader.groups]
+            self.mapping = Mapping.of(self.plan, map_concepts(self.plan, groups, strict=False))
+        return self.mapping
+
+    def _part(
+        self, usable: Usable, mapping: Mapping, first: int, last: int, kept: KeptRanges | None
+    ) -> Part:
+        """Map and aggregate the usable events of a range of people."""
+        groups = self._counted(usable, len(mapping.count))
+        since = self.since_us[first:last][_places(self.people[first:last], usable.subject_id)]
+        rows, counts = mapping.rows(self.plan, usable, since)
+        del usable, since
+        own = Range(rows, int(self.people[first]), int(self.people[last - 1]))
+        part = Part(first, last, *self.computed(own), counts, groups)
+        if kept is not None:
+            kept.keep(part)
+        return part
+
+    def _counted(self, usable: Usable, groups: int) -> tuple[tuple[str, str, int, int], ...]:
+        rows = np.bincount(usable.group, minlength=groups)
+        real = np.abs(usable.value) <= _LARGEST
+        values = np.bincount(usable.group[real], minlength=groups)
+        met = np.flatnonzero(rows).tolist()
+        return tuple((*self.reader.groups[k], int(rows[k]), int(values[k])) for k in met)
+
+    def empty(self, seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which rows see no event at all; only those without mapped ones are asked."""
+        unseen = np.flatnonzero(~seen)
+        empty = np.zeros(len(seen), dtype=bool)
+        if len(unseen) == 0:
+            return empty
+        name = f"magml_unseen_{id(self)}"
+        connection = self.events.connection
+        connection.register(
+            name,
+            to_arrow(
+                {
+                    "row": unseen,
+                    "subject_id": self.subject_id[unseen],
+                    "t": self.t_us[unseen].view("datetime64[us]"),
+                }
+            ),
+        )
+        try:
+            some = connection.sql(
+                f"SELECT u.row FROM {name} u JOIN (SELECT subject_id, min(coalesce(known_time, "
+                f"time, TIMESTAMP '0001-01-01')) AS known FROM {self.events.relation} "
+                f"WHERE subject_id IN (SELECT subject_id FROM {name}) GROUP BY subject_id) e "
+                f"USING (subject_id) WHERE e.known < u.t"
+            ).to_arrow_table()
+        finally:
+            connection.unregister(name)
+        empty[unseen] = True
+        empty[some["row"].to_numpy()] = False
+        return empty
+
+
+def _places(people: Ints, subject_id: Ints) -> Ints:
+    """Return the position of each row's person; rows of one person mostly stand together."""
+    if not len(subject_id):
+        return np.empty(0, dtype=np.int64)
+    starts = np.flatnonzero(np.append(True, subject_id[1:] != subject_id[:-1]))
+    place = np.searchsorted(people, subject_id[starts])
+    return np.repeat(place, np.diff(starts, append=len(subject_id)))

@@ -1,0 +1,160 @@
+"""Reading the events of a range of people that some prediction time of theirs can use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from magml.features.arrow import to_arrow, to_numpy
+from magml.features.plan import OPEN, STATIC
+
+if TYPE_CHECKING:
+    from magml.events.table import Events
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Usable:
+    """Usable events; each an array [n].
+
+    Attributes
+    ----------
+    subject_id, time_us, known_us, end_us, value
+        As recorded; `STATIC` and `OPEN` where there is no moment, NaN where there is no number.
+    group
+        Which code and unit, a position in `Reader.groups`.
+    """
+
+    subject_id: Ints
+    group: NDArray[np.int32]
+    time_us: Ints
+    known_us: Ints
+    end_us: Ints
+    value: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.subject_id)
+
+
+class Reader:
+    """Reads the usable events of one range of people after the other.
+
+    Parameters
+    ----------
+    events
+        The events.
+    people, horizon_us
+        Everyone who has prediction times, sorted, and the last of them, int64 [people].
+    groups
+        Codes and units by their number. Where they are given, only their rows are read; else
+        every usable row, and what is met is added.
+    """
+
+    def __init__(
+        self,
+        events: Events,
+        people: Ints,
+        horizon_us: Ints,
+        groups: list[tuple[str, str]] | None = None,
+    ) -> None:
+        self.events, self.people, self.horizon_us = events, people, horizon_us
+        self.complete = groups is not None
+        self.groups: list[tuple[str, str]] = list(groups or ())
+        self._number = {group: number for number, group in enumerate(self.groups)}
+
+    def rows_each(self) -> Ints:
+        """Return the number of rows of each person, int64 [people]."""
+        table = self.events.connection.sql(
+            f"SELECT subject_id, count(*) AS n FROM {self.events.relation} GROUP BY subject_id"
+        ).to_arrow_table()
+        found = np.zeros(len(self.people), dtype=np.int64)
+        subject, n = to_numpy(table["subject_id"]), to_numpy(table["n"])
+        place = np.minimum(np.searchsorted(self.people, subject), len(self.people) - 1)
+        own = self.people[place] == subject
+        found[place[own]] = n[own]
+        return found
+
+    def read(self, first: int, last: int) -> Usable:
+        """Return the usable events of the people at the positions `first` to before `last`."""
+        events, how = self.events, "JOIN" if self.complete else "LEFT JOIN"
+        horizon = to_arrow(
+            {
+                "subject_id": self.people[first:last],
+                "horizon": self.horizon_us[first:last].view("datetime64[us]"),
+            }
+        )
+        known = "coalesce(e.known_time, e.time)"
+        with self._registered(horizon) as (people, groups):
+            table = events.connection.sql(f"""
+                SELECT e.subject_id, coalesce(g.number, -1)::INTEGER AS number,
+                       CASE WHEN g.number IS NULL THEN e.code END AS code,
+                       CASE WHEN g.number IS NULL THEN coalesce(e.unit, '') END AS unit,
+                       coalesce(epoch_us(e.time), {STATIC}) AS time_us,
+                       coalesce(epoch_us({known}), {STATIC}) AS known_us,
+                       coalesce(epoch_us(e.end_time), {OPEN}) AS end_us,
+                       coalesce(e.numeric_value, 'NaN'::DOUBLE) AS value
+                FROM {events.relation} e JOIN {people} h ON e.subject_id = h.subject_id
+                     {how} {groups} g ON e.code = g.code AND coalesce(e.unit, '') = g.unit
+                WHERE e.subject_id BETWEEN {self.people[first]} AND {self.people[last - 1]}
+                      AND ({known} IS NULL OR {known} < h.horizon)
+                      AND (e.time IS NULL OR e.time < h.horizon)
+            """).to_arrow_table()
+        columns = (to_numpy(table[name]) for name in ("time_us", "known_us", "end_us", "value"))
+        group = to_numpy(table["number"])
+        if not self.complete:
+            group = self._numbered(table, group)
+        return Usable(to_numpy(table["subject_id"]), group, *columns)
+
+    def _numbered(self, table: pa.Table, number: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return the rows' groups, with numbers for those that were not met before."""
+        new = np.flatnonzero(number < 0)
+        if not len(new):
+            return number
+        number = number.copy()
+        some = table if len(new) == len(number) else table.filter(pa.array(number < 0))
+        codes, units = (
+            some[name].combine_chunks().dictionary_encode() for name in ("code", "unit")
+        )
+        known_codes, known_units = codes.dictionary.to_pylist(), units.dictionary.to_pylist()
+        pair = to_numpy(codes.indices).astype(np.int64) * len(known_units) + to_numpy(units.indices)
+        pairs, place = np.unique(pair, return_inverse=True)
+        met = [
+            (known_codes[p // len(known_units)], known_units[p % len(known_units)])
+            for p in pairs.tolist()
+        ]
+        for group in met:
+            if group not in self._number:
+                self._number[group] = len(self.groups)
+                self.groups.append(group)
+        number[new] = np.array([self._number[group] for group in met], dtype=np.int32)[place]
+        return number
+
+    @contextmanager
+    def _registered(self, horizon: pa.Table) -> Iterator[tuple[str, str]]:
+        """Yield the names of the relations that a query reads beside the events."""
+        connection = self.events.connection
+        names = f"magml_horizon_{id(self)}", f"magml_groups_{id(self)}"
+        groups = to_arrow(
+            {
+                "number": np.arange(len(self.groups), dtype=np.int32),
+                "code": [code for code, _ in self.groups],
+                "unit": [unit for _, unit in self.groups],
+            }
+        )
+        try:
+            for name, table in zip(names, (horizon, groups), strict=True):
+                # Tables, not views of Arrow: their size is known, and events are never hashed.
+                connection.register("magml_given", table)
+                connection.execute(f"CREATE TEMP TABLE {name} AS FROM magml_given")
+                connection.unregister("magml_given")
+            yield names
+        finally:
+            for name in names:
+                connection.execute(f"DROP TABLE IF EXISTS {name}")

@@ -1,0 +1,145 @@
+"""How much memory work may take: a size that was given, or a quarter of the machine's.
+
+`limited` holds for what is opened within it: a connection gets its share and spills beyond it,
+beside the output, and features are built by ranges of people that fit into the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+
+from magml.errors import InputError
+
+#: Python, numpy, Arrow and DuckDB take 250 MB before the first row is read.
+LEAST = 500 * 1000**2
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+          "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}  # fmt: skip
+#: Where a container's limit stands (version 2 and 1 of control groups).
+_CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A limit in bytes, and the folder for what goes to disk beyond it."""
+
+    size: int
+    spill: Path
+
+    @property
+    def engine(self) -> int:
+        """What DuckDB may take of it."""
+        return self.size // 2
+
+
+_LIMIT: ContextVar[Memory | None] = ContextVar("magml_memory", default=None)
+
+
+def limit() -> Memory:
+    """Return the limit that holds here."""
+    return _LIMIT.get() or Memory(machine_memory() // 4, _temporary())
+
+
+@contextlib.contextmanager
+def limited(size: str | int | None, beside: str | os.PathLike[str] | None = None) -> Iterator[None]:
+    """Let a limit hold for the work within.
+
+    Parameters
+    ----------
+    size
+        As `memory_size` takes it; None leaves the limit that holds, by default a quarter of the
+        machine's memory.
+    beside
+        An output: what spills lies beside it, in a hidden folder that is removed afterwards.
+        Default the system's temporary folder.
+
+    Raises
+    ------
+    InputError
+        If the size is none, too small, or more than the machine has.
+    """
+    held = limit()
+    spill = held.spill if beside is None else _beside(Path(beside))
+    token = _LIMIT.set(Memory(held.size if size is None else memory_size(size), spill))
+    try:
+        yield
+    finally:
+        _LIMIT.reset(token)
+        if beside is not None:
+            shutil.rmtree(spill, ignore_errors=True)
+
+
+def memory_size(size: str | int) -> int:
+    """Return a size such as ``4GB``, ``1.5 GiB`` or a number of bytes in bytes.
+
+    Raises
+    ------
+    InputError
+        If it is no size, less than 500 MB, or more than the machine has.
+
+    Examples
+    --------
+    >>> memory_size("500MB"), memory_size("0.5 GiB")
+    (500000000, 536870912)
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?B?)\s*", str(size).upper())
+    unit = found[2] if found else ""
+    if found is None or (unit not in _UNITS and unit + "B" not in _UNITS):
+        raise InputError(
+            f"the memory size {str(size)!r}", "a size such as 4GB or 800MB", "correct --memory"
+        )
+    wanted = int(float(found[1]) * _UNITS[unit if unit in _UNITS else unit + "B"])
+    there = machine_memory()
+    if not LEAST <= wanted <= there:
+        raise InputError(
+            f"a memory size of {_text(wanted)}",
+            f"at least {_text(LEAST)} and at most what this machine has, {_text(there)}",
+            "choose another --memory, or leave it out for a quarter of the machine's",
+        )
+    return wanted
+
+
+def machine_memory() -> int:
+    """Return the memory of the machine, or of the container where it has less, in bytes."""
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in _CGROUPS:
+        with contextlib.suppress(OSError, ValueError):  # "max" is no limit
+            found.append(int(Path(path).read_text()))
+    return min(found)
+
+
+def _text(size: int) -> str:
+    return f"{size / 1e9:.1f}GB" if size >= 1e9 else f"{size / 1e6:.0f}MB"
+
+
+def _temporary() -> Path:
+    """Return where records may spill: not the working directory, where they could be shared."""
+    return Path(tempfile.gettempdir()) / f"magml-{os.getpid()}"
+
+
+def _beside(output: Path) -> Path:
+    """Return a folder beside an output, and remove those that killed processes left there."""
+    start = f".{output.name}.spill-"
+    with contextlib.suppress(OSError):
+        for left in output.parent.glob(f"{start}*"):
+            pid = left.name.removeprefix(start)
+            if pid.isdigit() and not _alive(int(pid)):
+                shutil.rmtree(left, ignore_errors=True)
+    return output.parent / f"{start}{os.getpid()}"
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
