@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -88,8 +87,7 @@ def reference() -> FeatureMatrix:
 @pytest.fixture
 def small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranges, "ROWS", 2_000)
-    monkeypatch.setattr(ranges, "MARGIN", 300)
-    monkeypatch.setattr("magml.features.build._BATCH", 1_000)
+    monkeypatch.setattr("magml.features.run.FEW", 1_000)
 
 
 @pytest.mark.usefixtures("small_ranges")
@@ -118,34 +116,27 @@ def test_a_block_that_would_be_too_large_is_cut(
     assert run(table(), 2).values.tobytes() == reference.values.tobytes()
 
 
-def test_ranges_end_where_the_rows_say_not_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranges, "ROWS", 7)
-    ids = np.sort(np.random.default_rng(0).integers(0, 12, 60))
-    monkeypatch.setattr(ranges, "MARGIN", 4)
-    number, small = np.arange(60), np.zeros(60, dtype=np.int32)
-    whole = pa.table(
-        {
-            "subject_id": ids,
-            "concept_id": small,
-            **dict.fromkeys(("time_us", "known_us", "end_us"), number),
-            "value": number.astype(float),
-        }
-    )
+def test_ranges_hold_at_most_their_size_and_leave_finished_ones_as_they_are() -> None:
+    rng = np.random.default_rng(0)
+    rows, times = rng.integers(0, 40, 200), rng.integers(1, 4, 200)
+    size = ranges.Size(rows=100, cells=50)
 
-    def cut(size: int) -> list[tuple[int, int, int]]:
-        found = ranges.cut(whole.to_batches(max_chunksize=size), np.arange(12), 3, ValueError)
-        return [(part.first, part.last, len(part.rows)) for part in found]
+    def check(found: list[tuple[int, int]], finished: dict[int, int]) -> None:
+        assert [first for first, _ in found] == [0, *(last for _, last in found[:-1])]
+        assert found[-1][1] == 200
+        assert finished.items() <= dict(found).items()
+        for first, last in found:
+            if finished.get(first) != last and last - first > 1:
+                assert rows[first:last].sum() <= 100
+                assert times[first:last].sum() * 5 <= 50
 
-    expected = cut(60)
-    assert sum(rows for _, _, rows in expected) == 60
-    assert all(rows >= 7 for _, _, rows in expected[:-1])
-    assert all(a[1] < b[0] for a, b in pairwise(expected))
-    assert all(cut(size) == expected for size in (1, 2, 5, 13, 59))
-    parts = ranges.cut(whole.to_batches(max_chunksize=5), np.arange(12), 3, ValueError)
-    assert np.array_equal(np.concatenate([part.rows.value for part in parts]), number)
-    backwards = whole.take(np.arange(60)[::-1]).to_batches(max_chunksize=5)
-    with pytest.raises(ValueError, match=r"^$"):
-        list(ranges.cut(backwards, np.arange(12), 3, ValueError))
+    whole = list(ranges.cut(rows, times, 5, size))
+    check(whole, {})
+    assert len(whole) > 30
+    larger = {0: 60, 100: 150}
+    check(list(ranges.cut(rows, times, 5, size, larger)), larger)
+    one = np.array([5000])
+    assert list(ranges.cut(one, one, 5, size)) == [(0, 1)]  # whoever has most makes a range
 
 
 def test_people_outside_the_prediction_times_cost_and_change_nothing() -> None:

@@ -285,7 +285,7 @@ def compare(events: list[Event], threads: int = 1) -> None:
 @pytest.fixture(params=["numpy", "sql"])
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "sql":
-        monkeypatch.setattr("magml.features.build.aggregate", by_sql)
+        monkeypatch.setattr("magml.features.filling.aggregate", by_sql)
 
 
 @pytest.mark.usefixtures("engine")
