@@ -49,8 +49,7 @@ bundle: $(STAMP)
 	$(BIN)/python benchmarks/shipped_bundle.py
 
 fuzz: $(STAMP)
-	$(BIN)/python -m tests.fuzz --executions 1000000
-	$(BIN)/python -m tests.fuzz.api --cases 10000
+	$(BIN)/python -m tests.fuzz --executions 1000000 --cases 10000
 
 chaos: $(STAMP)
 	$(BIN)/python -m tests.chaos --runs 200

@@ -227,3 +227,20 @@ def test_the_command(tmp_path: Path) -> None:
             ["diet", "--foods", str(tmp_path / "eaten.csv"), "--out", str(out)],
             catch_exceptions=False,
         )
+
+
+@pytest.mark.parametrize(
+    ("column", "content", "said"),
+    [
+        ("known_time", "2026-01-10 09:00+02:00", "known_time' is no date"),
+        ("date", "0001-01-01", "date' is no date"),
+        ("subject_id", "1e300", "no whole number"),
+        ("birth_year", "inf", "birth_year' holds no number"),
+        ("birth_year", "294247", "lies after 'date'"),
+    ],
+)
+def test_what_no_person_wrote_is_refused(column: str, content: str, said: str) -> None:
+    answers = {"subject_id": ["1"], "date": ["2026-01-10"], "drinks_per_week": ["7"]}
+    assert len(form_events(pd.DataFrame(answers)).events) == 1
+    with pytest.raises(InputError, match=said):
+        form_events(pd.DataFrame({**answers, column: [content]}))

@@ -194,6 +194,14 @@ def test_an_export_holds_no_small_cell_and_is_pooled(
     assert pooled["prediction_low"] <= pooled["low"] < 1.0 < pooled["high"]
     with pytest.raises(InputError, match="no export"):
         pool([tmp_path / "0" / "validation.json", files[1]])
+    for place, broken in (
+        ("n", export | {"n": "many"}),
+        ("bundle", {name: value for name, value in export.items() if name != "bundle"}),
+        (r"metrics.0.value", export | {"metrics": [{"metric": "auroc", "value": [1]}]}),
+    ):
+        (tmp_path / "broken.json").write_text(json.dumps(broken))
+        with pytest.raises(InputError, match=f"broken.json': {place}"):
+            pool([tmp_path / "broken.json", files[1]])
 
 
 def test_one_hidden_cell_takes_a_companion_along() -> None:

@@ -132,6 +132,12 @@ def _person(rows: pd.DataFrame, base: pd.DataFrame) -> list[pd.DataFrame]:
     made = []
     if "birth_year" in rows.columns:
         year = numbers(rows, "birth_year", "form", low=1900)
+        if (late := year > day_of(rows, "form")[0].dt.year).any():
+            raise InputError(
+                f"form: 'birth_year' of row {int(late.to_numpy().argmax()) + 1} lies after 'date'",
+                "the year of birth",
+                "correct it",
+            )
         born = pd.to_datetime(year.dropna().astype(int).astype(str) + "-07-01")
         made.append(
             pd.DataFrame({"subject_id": base["subject_id"], "time": born}).assign(

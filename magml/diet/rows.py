@@ -11,6 +11,8 @@ from magml.errors import InputError, nearest
 if TYPE_CHECKING:
     import pandas as pd
 
+#: A date, or a moment without an offset; years that a timestamp in nanoseconds holds too.
+_ISO = r"(?:1[7-9]|2[01])\d\d-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?"
 _COLUMNS = ("subject_id", "time", "known_time", "end_time", "code", "numeric_value", "unit")
 
 
@@ -88,13 +90,15 @@ def numbers(table: pd.DataFrame, name: str, what: str, low: float = 0.0) -> pd.S
     given = table[name]
     blank = given.isna() | (given.astype(str).str.strip() == "")
     found = pd.to_numeric(given.where(~blank), errors="coerce").astype("float64")
-    wrong = (~blank & found.isna()) | (found < low)
+    wrong = (~blank & found.isna()) | (found < low) | (found == float("inf"))
     _refuse(wrong, f"{what}: '{name}' holds no number of {low:g} or more", "a plain number")
     return found
 
 
 def moments(table: pd.DataFrame, name: str, what: str) -> pd.Series:
     """Return a column as timestamps; blank is NaT. Only ISO dates are read: 2026-01-31 [13:45].
+
+    A moment with an offset is refused: what a day is, is a matter of the place of the meal.
 
     Raises
     ------
@@ -106,10 +110,11 @@ def moments(table: pd.DataFrame, name: str, what: str) -> pd.Series:
     if name not in table.columns:
         return pd.Series(pd.NaT, index=table.index)
     given = table[name]
-    if pd.api.types.is_datetime64_any_dtype(given):
+    if pd.api.types.is_datetime64_dtype(given):
         return given
     text = given.astype("string").str.strip()
-    found = pd.to_datetime(text.where(text != ""), format="ISO8601", errors="coerce")
+    iso = text.where(text.str.fullmatch(_ISO).fillna(False).astype(bool))
+    found = pd.to_datetime(iso, format="ISO8601", errors="coerce").astype("datetime64[us]")
     wrong = text.notna() & (text != "") & found.isna()
     _refuse(wrong, f"{what}: '{name}' is no date", "such as 2026-01-31 or 2026-01-31 13:45")
     return found
@@ -127,7 +132,7 @@ def people(table: pd.DataFrame, what: str) -> pd.Series:
 
     found = pd.to_numeric(table["subject_id"], errors="coerce")
     _refuse(
-        found.isna() | (found % 1 != 0),
+        found.isna() | (found % 1 != 0) | (found.abs() >= 2**53),
         f"{what}: 'subject_id' is no whole number",
         "the person's number, as in the events of your other records",
     )

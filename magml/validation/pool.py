@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from magml.errors import InputError
 
@@ -20,6 +21,28 @@ if TYPE_CHECKING:
 #: Metrics that are pooled, and the scale on which a site's estimate is close to normal.
 _SCALES = {"auroc": "logit", "calibration_intercept": "identity", "calibration_slope": "identity",
            "observed_expected": "log"}  # fmt: skip
+
+
+class _Metric(BaseModel):
+    """A metric of an export, as far as pooling needs it."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class _Export(BaseModel):
+    """A hospital's export, as far as pooling needs it: it comes from elsewhere and is checked."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    bundle: str
+    n: int = Field(ge=0)
+    events: int = Field(ge=0)
+    metrics: tuple[_Metric, ...] = Field(strict=False)
 
 
 @dataclass(frozen=True)
@@ -131,7 +154,7 @@ def pool(files: Sequence[str | Path], *, level: float = 0.95) -> pd.DataFrame:
     import pandas as pd
 
     exports = [_read(Path(file)) for file in files]
-    bundles = {export["bundle"] for export in exports}
+    bundles = {export.bundle for export in exports}
     if len(bundles) > 1:
         raise InputError(
             f"exports of {len(bundles)} different bundles",
@@ -147,7 +170,7 @@ def pool(files: Sequence[str | Path], *, level: float = 0.95) -> pd.DataFrame:
         pooled = asdict(random_effects(*zip(*known, strict=True), level=level))
         for name in ("estimate", "low", "high", "prediction_low", "prediction_high"):
             pooled[name] = _back(pooled[name], scale)
-        counts = {key: sum(export[key] for export in exports) for key in ("n", "events")}
+        counts = {"n": sum(e.n for e in exports), "events": sum(e.events for e in exports)}
         rows.append({"metric": metric, "scale": scale, **pooled, **counts})
     if not rows:
         raise InputError(
@@ -174,17 +197,15 @@ def _reml(y: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
     return float(found.x) if deviance(float(found.x)) < deviance(0.0) else 0.0
 
 
-def _site(
-    export: dict[str, Any], metric: str, scale: str, level: float
-) -> tuple[float, float] | None:
+def _site(export: _Export, metric: str, scale: str, level: float) -> tuple[float, float] | None:
     """Return a site's estimate and standard error on the scale, from its interval."""
     from scipy.stats import norm
 
-    row = next((row for row in export["metrics"] if row["metric"] == metric), None)
-    if row is None or None in (row["value"], row["low"], row["high"]):
+    row = next((row for row in export.metrics if row.metric == metric), None)
+    if row is None or row.value is None or row.low is None or row.high is None:
         return None
     with np.errstate(divide="ignore", invalid="ignore"):
-        value, low, high = (float(_forth(row[key], scale)) for key in ("value", "low", "high"))
+        value, low, high = (float(_forth(one, scale)) for one in (row.value, row.low, row.high))
     error = (high - low) / (2 * float(norm.ppf((1 + level) / 2)))
     return (value, error) if math.isfinite(value) and math.isfinite(error) and error > 0 else None
 
@@ -201,15 +222,24 @@ def _back(value: float, scale: str) -> float:
     return math.exp(value) if scale == "log" else value
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> _Export:
     from magml.validation.aggregate import FORMAT
 
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"'{file.name}' does not read as JSON", "what magml export-aggregate wrote"
         ) from error
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise InputError(f"'{file.name}' is no export of aggregates", "magml export-aggregate")
-    return value
+    try:
+        return _Export.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"'{file.name}': {place}: {first['msg']}",
+            "what magml export-aggregate wrote",
+            "ask the hospital to export again",
+        ) from error

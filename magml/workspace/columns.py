@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from magml.events.table import identifier, text
+from magml.events.table import identifier, reading, text
 from magml.sources.scans import Scan, scan_files
 
 if TYPE_CHECKING:
@@ -92,7 +92,10 @@ def find_tables(folder: Path, connection: duckdb.DuckDBPyConnection) -> list[Tab
         # "table1" and "table2" with other columns are two tables, not two years of one.
         for part in [files] if len(heads) == 1 else [[file] for file in files]:
             scan = scan_files(tuple(part), connection, part[0].name)
-            columns = tuple(_column(scan, name, connection) for name in _names(scan, connection))
+            with reading(f"the rows of {part[0].name}"):
+                columns = tuple(
+                    _column(scan, name, connection) for name in _names(scan, connection)
+                )
             label = pattern if len(part) > 1 else part[0].name
             tables.append(TableGuess(label, part[0].name, columns))
     return tables

@@ -1,9 +1,12 @@
-"""Run the fuzzing: ``python -m tests.fuzz --executions 1000000``.
+"""Run the fuzzing: ``python -m tests.fuzz --executions 1000000 --cases 10000``.
 
 Each target runs in a process of its own, so that a crash of the interpreter is a finding too.
 With atheris its inputs follow the code that they reach (``--engine atheris``, the default for
 targets in pure Python where it is installed); otherwise they are seeded random bytes and changed
 corpus. Crashes are written to ``tests/fuzz/corpus/TARGET/`` and replayed by the tests.
+
+With ``--kept FILE`` each finished target is written there, and a run that was interrupted goes on
+behind it: the totals are those of the whole.
 """
 
 from __future__ import annotations
@@ -22,8 +25,13 @@ from pathlib import Path
 from tests.fuzz.run import Crash, Target, corpus
 
 #: Targets that atheris can follow: Python code that takes well under a millisecond.
-GUIDED = ("fhir_rows", "fhir_dates", "requests", "units", "manifest", "definitions", "monitored")
+GUIDED = (
+    "fhir_rows", "fhir_dates", "requests", "names", "doses", "manifest", "definitions",
+    "monitored", "signature",
+)  # fmt: skip
 _LONGEST = 400
+#: The generated cases of the API among the targets.
+CASES = "api_contract"
 
 
 def inputs(target: Target, seed: int) -> object:
@@ -42,12 +50,15 @@ def inputs(target: Target, seed: int) -> object:
             yield rng.randbytes(rng.randint(0, _LONGEST))
 
 
-def run_random(target: Target, executions: int, seed: int, last: Path) -> dict[str, int]:
+def run_random(
+    target: Target, executions: int, seed: int, last: Path, seconds: float = float("inf")
+) -> dict[str, int]:
     """Run a target on seeded inputs; the input at work stands in `last`."""
     read = done = 0
+    end = time.monotonic() + seconds
     handle = os.open(last, os.O_RDWR | os.O_CREAT)
     for data in inputs(target, seed):
-        if done >= executions:
+        if done >= executions or time.monotonic() > end:
             break
         os.pwrite(handle, len(data).to_bytes(4, "big") + data, 0)
         try:
@@ -102,7 +113,7 @@ def _child(name: str, executions: int, seed: int, engine: str, seconds: float, l
         return
     from tests.fuzz.targets import targets
 
-    print(json.dumps(run_random(targets()[name], executions, seed, last)))
+    print(json.dumps(run_random(targets()[name], executions, seed, last, seconds)))
 
 
 def _spawn(name: str, executions: int, seed: int, engine: str, seconds: float) -> dict[str, object]:
@@ -115,6 +126,7 @@ def _spawn(name: str, executions: int, seed: int, engine: str, seconds: float) -
              "--seed", str(seed), "--engine", engine, "--seconds", str(seconds),
              "--child", str(last)],
             capture_output=True, text=True, check=False,
+            env={**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         taken = round(time.monotonic() - started, 1)
         if engine == "atheris":
@@ -140,14 +152,35 @@ def _spawn(name: str, executions: int, seed: int, engine: str, seconds: float) -
         return {"target": name, "engine": engine, "seconds": taken, **found}
 
 
+def _api(cases: int, seed: int) -> dict[str, object]:
+    """Send generated cases to the API in a new process and return what it counted."""
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz.api", "--cases", str(cases), "--seed", str(seed)],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    taken = round(time.monotonic() - started, 1)
+    found: dict[str, object] = {"executions": 0, "crashes": 1}
+    if done.returncode == 0:
+        said = json.loads(done.stdout.splitlines()[-1])
+        found = {"executions": said["cases"], "crashes": 0, "answers": said["answers"]}
+    else:
+        print(f"{CASES}: {done.stderr[-3000:]}", file=sys.stderr, flush=True)
+    return {"target": CASES, "engine": "schemathesis", "seconds": taken, **found}
+
+
 def main() -> None:
-    """Run all targets, or one."""
+    """Run all targets, or some."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--executions", type=int, default=1_000_000)
+    parser.add_argument("--cases", type=int, default=0, help="generated cases of the API, besides")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--seconds", type=float, default=600, help="longest time of one target")
     parser.add_argument("--engine", choices=("auto", "random", "atheris"), default="auto")
     parser.add_argument("--only", nargs="*", help="these targets")
+    parser.add_argument("--kept", type=Path, help="file of finished targets, to go on behind")
+    parser.add_argument("--stop", type=float, help="begin no target after so many seconds")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.child is not None:
@@ -158,22 +191,44 @@ def main() -> None:
 
     from tests.fuzz.targets import targets
 
-    known = targets()
-    names = chosen.only or list(known)
-    total = sum(known[name].share for name in names)
-    lines = []
-    for name in names:
-        executions = max(200, round(chosen.executions * known[name].share / total))
-        engine = chosen.engine
-        if engine == "auto":
-            engine = "atheris" if name in GUIDED and find_spec("atheris") else "random"
-        line = _spawn(name, executions, chosen.seed, engine, chosen.seconds)
+    known = {name: target.share for name, target in targets().items()}
+    names = chosen.only or [*known, *([CASES] if chosen.cases else [])]
+    total = sum(known.values())
+    lines = _kept(chosen.kept)
+    started, left = (
+        time.monotonic(),
+        [n for n in names if n not in {one["target"] for one in lines}],
+    )
+    while left and (chosen.stop is None or time.monotonic() - started < chosen.stop):
+        name = left.pop(0)
+        if name == CASES:
+            line = _api(chosen.cases, chosen.seed)
+        else:
+            engine = chosen.engine
+            if engine == "auto":
+                engine = "atheris" if name in GUIDED and find_spec("atheris") else "random"
+            executions = max(200, round(chosen.executions * known[name] / total))
+            line = _spawn(name, executions, chosen.seed, engine, chosen.seconds)
         lines.append(line)
         print(json.dumps(line), flush=True)
-    count = sum(int(str(line["executions"])) for line in lines)
+        if chosen.kept is not None:
+            with chosen.kept.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(line) + "\n")
     crashes = sum(int(str(line["crashes"])) for line in lines)
-    print(json.dumps({"executions": count, "crashes": crashes, "seed": chosen.seed}))
-    sys.exit(1 if crashes else 0)
+    cases = sum(int(str(line["executions"])) for line in lines if line["target"] == CASES)
+    count = sum(int(str(line["executions"])) for line in lines) - cases
+    print(json.dumps({
+        "executions": count, "api cases": cases, "crashes": crashes, "left": left,
+        "seconds": round(sum(float(str(line["seconds"])) for line in lines)), "seed": chosen.seed,
+    }))  # fmt: skip
+    sys.exit(1 if crashes or left else 0)
+
+
+def _kept(file: Path | None) -> list[dict[str, object]]:
+    """Return what an earlier run finished."""
+    if file is None or not file.is_file():
+        return []
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 if __name__ == "__main__":

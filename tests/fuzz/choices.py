@@ -19,6 +19,13 @@ NUMBERS = (
     5e-324, float("nan"), float("inf"), float("-inf"), -0.0, 1e15, 20250301,
 )  # fmt: skip
 
+#: What stands in cells of numbers and times, beside the texts of `Choices`.
+CELLS = (
+    "1,000 mg", "12.5 MCG/hr", "<0.2", ">5", "3.1", "3,1", "1e5", "-7", "2025-03-01",
+    "2025-03-01 08:00", "01/03/2025", "2025-03-01T08:00:00+02:00", "2025-03-01 08:00:00Z",
+    "294247-01-10", "290309-12-22 (BC)", "infinity", "Q8H", "BID WC", "Once X1", "Q0H", "abnormal",
+)  # fmt: skip
+
 
 class Choices:
     """Choices by the bytes of an input, in order; when they are used up, the simplest."""
@@ -99,3 +106,26 @@ class Choices:
             elif made:
                 made[place] ^= 1 << self.below(8)
         return bytes(made)
+
+    def cell(self) -> str:
+        """Return the content of a cell of a table."""
+        kind = self.below(4)
+        if kind == 0:
+            return self.text()
+        found = self.one(CELLS)
+        return found if kind < 3 else self.damaged(found.encode()).decode("utf-8", "replace")
+
+    def spoiled(self, content: bytes) -> bytes:
+        """Return a CSV table with a few other cells, most often; else with other bytes.
+
+        Bytes at random break the first line or its number of columns, and no cell is looked at.
+        """
+        if not self.below(3):
+            return self.damaged(content)
+        lines = content.split(b"\n")
+        for _ in range(1 + self.below(3)):
+            place = self.below(len(lines))
+            parts = lines[place].split(b",")
+            parts[self.below(len(parts))] = self.cell().encode("utf-8", "surrogatepass")
+            lines[place] = b",".join(parts)
+        return b"\n".join(lines)

@@ -100,6 +100,17 @@ def _text(*parts: str) -> str:
 _DIET = (
     "domain: diet\ntitle: Diet\nconcepts:\n  tea: {label: Tea, kind: measurement, codes: [A//t]}\n"
 )
+FOODS = {
+    "foods.csv": "food,magnesium_mg,energy_kcal,nova,portion_g\nOatmeal,26,71,1,250\n"
+    "Almonds,270,579,1,30\n",
+    "eaten.csv": "subject_id,date,food,grams,known_time\n1,2026-01-10,oatmeal,250,\n"
+    "1,2026-01-10,almonds,30,2026-01-11 09:00\n",
+    "asked.csv": "subject_id,date,food,times,per,portions\n1,2026-01-10,Almonds,3.5,week,1\n",
+    "form.csv": "subject_id,date,known_time,birth_year,sex,pregnant,water_litres_per_day,"
+    "water_magnesium_mg_per_litre,drinks_per_week\n1,2026-01-10,,1950,F,no,1.5,40,7\n",
+    "chart.csv": "subject_id,start,end,route,energy_kcal,magnesium_mg\n"
+    "1,2026-01-01 08:00,,none,0,0\n1,2026-01-08 08:00,2026-01-09 20:00,enteral,1500,300\n",
+}
 #: Classes of definitions with a valid file of each.
 DEFINITIONS: tuple[tuple[Any, str], ...] = (
     (ModelDefinition, _text("models", "hypomagnesemia_screen.yaml")),
@@ -139,7 +150,10 @@ def folders() -> dict[str, Path]:
     owner = os.getpid()
     atexit.register(lambda: os.getpid() == owner and shutil.rmtree(root, ignore_errors=True))
     made = {"root": root}
-    for name in ("yaml", "manifest", "xport", "tables", "fhir", "eicu", "nhanes", "physionet2012"):
+    for name in (
+        "yaml", "manifest", "xport", "tables", "fhir", "eicu", "nhanes", "physionet2012", "foods",
+        "guesses",
+    ):  # fmt: skip
         made[name] = root / name
         made[name].mkdir()
     for name in ("meds", "omop", "plain"):
@@ -155,6 +169,7 @@ def _fill(made: dict[str, Path]) -> None:
     from tests.test_sources_eicu import LAB
     from tests.test_sources_physionet2012 import RECORD, SECOND
 
+    (made["foods"] / "foods.csv").write_text(FOODS["foods.csv"])
     folder = made["manifest"]
     (folder / "a.json").write_text("{}")
     (folder / "b.ubj").write_bytes(b"\x00" * 20)
@@ -179,3 +194,22 @@ def _fill(made: dict[str, Path]) -> None:
         opened.writestr("set-a/132539.txt", RECORD)
         opened.writestr("set-a/7.txt", SECOND)
     (made["physionet2012"] / "set-a.zip").write_bytes(packed.getvalue())
+
+
+@cache
+def _connections() -> list[Any]:
+    from magml.events.table import connect
+
+    return [connect("2GB", 1), 0]
+
+
+def kept_connection() -> Any:
+    """Return a connection, a new one now and then: opening one costs more than most inputs."""
+    from magml.events.table import connect
+
+    kept = _connections()
+    kept[1] += 1
+    if kept[1] % 50 == 0:
+        kept[0].close()
+        kept[0] = connect("2GB", 1)
+    return kept[0]
