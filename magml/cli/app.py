@@ -76,7 +76,7 @@ def demo(
     ),
     subjects: Annotated[
         int, typer.Option("--subjects", min=1000, help="Simulated patients.")
-    ] = 4000,
+    ] = 3000,
     seed: Annotated[int, typer.Option("--seed")] = 1,
     as_json: JsonOption = False,
 ) -> None:
