@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.ascertainment import hidden_world, judge, recorded_world, run, truth
-from magml.ascertainment import balance, correct, inverse_weights
+from magml.ascertainment import balance, correct, inverse_weights, training_weights
 from magml.ascertainment.nuisance import (
     bag_learner,
     cross_fitted,
@@ -19,6 +19,7 @@ from magml.ascertainment.robust import robust_measurer, stand_ins
 from magml.definitions.experiment import Ascertainment
 from magml.errors import CohortError, InputError
 from magml.evaluation import auroc, brier_score, calibration_intercept, log_loss, net_benefit
+from magml.models.logistic import fit_logistic
 
 ONCE = np.ones
 
@@ -266,3 +267,19 @@ def test_bias_that_no_record_explains_is_inside_the_stated_range() -> None:
 def test_worlds_know_everybody() -> None:
     made = recorded_world(7, n=600)
     assert truth(made)["prevalence"] == made.outcome.mean()
+
+
+def test_weights_make_a_straight_line_right_for_everybody() -> None:
+    """The risk bends at 0, the tested lie above it, and a straight line must choose."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=20_000)
+    risk = 1 / (1 + np.exp(2 - 2 * np.maximum(x, 0)))
+    y = rng.random(len(x)) < risk
+    tested = rng.random(len(x)) < 1 / (1 + np.exp(0.5 - 2 * x))
+    weights = training_weights(x[:, None], tested, y, persons=range(len(x)))
+    assert weights[tested].mean() == pytest.approx(1)
+    off = {}
+    for name, weight in (("plain", None), ("weighted", weights[tested])):
+        margin = fit_logistic(x[tested, None], y[tested] * 1.0, strength=100.0, weights=weight)
+        off[name] = abs((1 / (1 + np.exp(-margin(x[:, None])))).mean() - risk.mean())
+    assert off["weighted"] < 0.5 * off["plain"]

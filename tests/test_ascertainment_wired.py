@@ -23,12 +23,16 @@ from tests.test_train import small_workspace
 DECLARED = {"replicates": 20, "folds": 3, "most_columns": 10, "odds_ratios": [0.5, 2.0]}
 
 
-def declare(folder: Path) -> Path:
+def declare(folder: Path, **more: object) -> Path:
     workspace = small_workspace(folder)
     path = workspace / "experiments" / "demo.yaml"
     content = yaml.safe_load(path.read_text())
-    path.write_text(yaml.safe_dump({**content, "ascertainment": DECLARED}))
+    path.write_text(yaml.safe_dump({**content, "ascertainment": {**DECLARED, **more}}))
     return workspace
+
+
+def declare_weighted(folder: Path) -> Path:
+    return declare(folder, train_weighted=True)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +43,8 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def runs(records: Path, tmp_path_factory: pytest.TempPathFactory):
     found = {}
-    for name, make in (("plain", small_workspace), ("corrected", declare)):
+    kinds = (("plain", small_workspace), ("corrected", declare), ("weighted", declare_weighted))
+    for name, make in kinds:
         folder = tmp_path_factory.mktemp(name)
         found[name] = train(
             "demo", data=records, out=folder / "runs", quick=True, track=False, threads=1,
@@ -84,7 +89,8 @@ def test_the_report_shows_raw_and_corrected_or_says_that_nothing_was_corrected(
     runs, tmp_path: Path
 ) -> None:
     pages = {}
-    for name, result in runs.items():
+    for name in ("plain", "corrected"):
+        result = runs[name]
         path = tmp_path / f"{name}.md"
         write_report(result.folder, markdown=path)
         text = path.read_text(encoding="utf-8")
@@ -124,6 +130,62 @@ def test_nobody_who_was_not_tested_trains_or_is_predicted_by_who_saw_them(
         assert not side[n:].any()
         assert not set(persons[side]) & set(persons[split.fold == number])
     assert (split.fold[n:] >= 0).all()
+
+
+def test_a_weighted_training_is_another_and_says_so(runs) -> None:
+    plain, weighted = runs["corrected"], runs["weighted"]
+    assert weighted.metrics["models"]["model"] != plain.metrics["models"]["model"]
+    assert weighted.metrics["models"]["logistic"] != plain.metrics["models"]["logistic"]
+    assert weighted.metrics["n"] == plain.metrics["n"]
+    assert "inverse of its chance" in (weighted.bundle / "card.md").read_text()
+    assert "inverse of its chance" not in (plain.bundle / "card.md").read_text()
+
+
+def test_weights_of_a_fold_come_from_its_training_side_alone(records: Path, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from magml.experiments.untested import final_weights, fold_weights, joint_split
+
+    found = read_definitions("demo", by_labels=False, workspace=declare_weighted(tmp_path))
+    study = build_study(found, data=records, report=silent)
+    assert study.untested is not None
+    split = joint_split(study, study.untested, 2, seed=5)
+    weights = fold_weights(study, split, seed=5)
+    assert weights is not None
+    n = len(study.rows.labels)
+    assert not weights[:, n:].any()
+    for number, side in enumerate(split.train):
+        assert (weights[number, side] > 0).all()
+        assert weights[number, side].mean() == pytest.approx(1)
+        assert not weights[number, split.fold == number].any()
+    # What is recorded of those whom fold 0 tests, tested or not, is turned upside down.
+    test = split.fold == 0
+    values, others = study.matrix.values.copy(), study.untested.values.copy()
+    values[test[:n]] *= -3
+    others[test[n:]] *= -3
+    moved = replace(
+        study,
+        matrix=replace(study.matrix, values=values),
+        untested=replace(study.untested, values=others),
+    )
+    again = fold_weights(moved, split, seed=5)
+    assert again is not None
+    np.testing.assert_array_equal(again[0], weights[0])
+    assert not np.array_equal(again[1], weights[1])
+    final = final_weights(study, seed=5)
+    assert final is not None
+    assert final.shape == (n,)
+    assert final.std() > 0.1
+
+
+def test_rows_that_only_train_have_no_chance_of_being_tested() -> None:
+    content = {
+        "name": "x", "title": "x", "model": "m", "source": {"layout": "events"},
+        "cohort": {"anchor": ["VISIT//inpatient"], "offset": "6h", "training_offsets": ["12h"]},
+        "ascertainment": {"train_weighted": True},
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="training_offsets"):
+        ExperimentDefinition.model_validate(content)
 
 
 def test_ascertainment_does_not_go_with_a_temporal_hold_out() -> None:

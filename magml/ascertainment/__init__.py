@@ -1,6 +1,7 @@
 """Who gets tested: figures for everybody who could have been, from those who were."""
 
 from magml.ascertainment.correct import ESTIMATES, Correction, correct
+from magml.ascertainment.training import training_weights
 from magml.ascertainment.weights import Diagnostics, balance, inverse_weights
 from magml.ascertainment.words import describe
 
@@ -12,4 +13,5 @@ __all__ = [
     "correct",
     "describe",
     "inverse_weights",
+    "training_weights",
 ]

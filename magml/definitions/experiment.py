@@ -154,6 +154,9 @@ class Ascertainment(Frozen):
 
     `odds_ratios` is the stated range of what the records may not tell: how many times the odds
     of the outcome are in the unmeasured what they are in measured people with the same records.
+
+    With `train_weighted` the model and the baselines also learn with such weights, found in each
+    fold from its training side alone.
     """
 
     model: Literal["logistic", "bag", "average"] = "logistic"
@@ -162,6 +165,7 @@ class Ascertainment(Frozen):
     replicates: int = Field(default=200, ge=20)
     most_columns: int = Field(default=40, ge=1)
     odds_ratios: tuple[float, ...] = (0.33, 0.5, 0.67, 1.0, 1.5, 2.0, 3.0)
+    train_weighted: bool = False
 
     @field_validator("odds_ratios")
     @classmethod
@@ -205,4 +209,10 @@ class ExperimentDefinition(Frozen):
     def _target_known(self) -> ExperimentDefinition:
         if self.ascertainment is not None and self.validation.groups == "time":
             raise ValueError("ascertainment needs folds: it does not go with groups: time")
+        weighted = self.ascertainment is not None and self.ascertainment.train_weighted
+        if weighted and self.cohort.training_offsets:
+            raise ValueError(
+                "ascertainment.train_weighted: rows of cohort.training_offsets have no chance of "
+                "being tested; leave one of the two out"
+            )
         return self

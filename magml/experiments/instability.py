@@ -118,12 +118,14 @@ def prediction_instability(
     from threadpoolctl import threadpool_limits
 
     from magml.experiments.inputs import monotone_features
+    from magml.experiments.untested import final_weights
     from magml.models.fit import fit_model
 
     definitions, rows = study.definitions, study.rows
     place = {name: position for position, name in enumerate(study.matrix.names)}
     matrix = study.matrix.values[:, [place[name] for name in study.features]]
     monotone = monotone_features(definitions.catalogue, definitions.model, study.features)
+    weights = final_weights(study, seed)
     predicted = matrix[rows.evaluated]
     risk = fitted.risk(predicted, study.features)
 
@@ -140,6 +142,7 @@ def prediction_instability(
             seed=derive_seed(seed, "instability", "fit", number),
             quick=quick,
             threads=1,
+            weights=None if weights is None else weights[drawn],
             evaluated=rows.evaluated[drawn],
             monotone=monotone,
         )

@@ -24,7 +24,15 @@ from magml.errors import InputError
 from magml.experiments.inputs import model_features, monotone_features
 from magml.experiments.prepare import Rows, cohort_rows, labelled_rows, open_data
 from magml.experiments.simulated import LAYOUT, simulated_rows
-from magml.experiments.untested import Untested, joint_split, read_untested, separate
+from magml.experiments.untested import (
+    Untested,
+    final_weights,
+    fold_weights,
+    joined,
+    joint_split,
+    read_untested,
+    separate,
+)
 from magml.progress import Report, part
 
 if TYPE_CHECKING:
@@ -177,6 +185,9 @@ def build_study(
     untested = None
     if experiment.ascertainment is not None:
         untested = read_untested(rows, plan, matrix, threads)
+        if experiment.ascertainment.train_weighted:
+            note = "each row trains with the inverse of its chance of being tested as its weight"
+            rows = replace(rows, notes=(*rows.notes, note))
     report(1.0, f"{len(features)} features")
     return Study(definitions, rows, matrix, features, groups, resampled, split, untested)
 
@@ -247,13 +258,16 @@ def cross_validate(
     untested = study.untested if like is None else None
     values, labels, persons = study.matrix.values, rows.labels, rows.persons
     groups, evaluated, split = study.folds_by, rows.evaluated, study.split
-    if untested is not None:
+    weights = None
+    if study.untested is not None:
+        joint = joint_split(study, study.untested, experiment.validation.folds, seed)
+        weights = fold_weights(study, joint, seed)
+    if untested is None:
+        weights = None if weights is None else weights[:, : len(labels)]
+    else:
         # They train nothing: no side holds them. Their outcome is unknown, and nobody reads it.
-        count = len(untested.persons)
-        split = joint_split(study, untested, experiment.validation.folds, seed)
-        values = np.vstack([values, untested.values])
-        labels = np.concatenate([labels, np.zeros(count, dtype=labels.dtype)])
-        persons = np.concatenate([persons, untested.persons])
+        count, split = len(untested.persons), joint
+        values, _, labels, persons = joined(study, untested, values)
         groups = np.concatenate([groups, np.full(count, groups[0])])
         evaluated = np.concatenate([evaluated, np.ones(count, dtype=bool)])
     found = nested_cross_validation(
@@ -272,6 +286,7 @@ def cross_validate(
         peer_rows=peer_rows,
         quick=quick,
         threads=threads,
+        weights=weights,
         evaluated=evaluated,
         monotone=monotone_features(catalogue, model, study.features),
         split=split,
@@ -324,6 +339,7 @@ def fit_final(
         seed=seed,
         quick=quick,
         threads=threads,
+        weights=final_weights(study, seed),
         evaluated=rows.evaluated,
         monotone=monotone_features(definitions.catalogue, definitions.model, study.features),
         progress=progress,

@@ -108,6 +108,81 @@ def joint_split(study: Study, untested: Untested, folds: int, seed: int) -> Oute
     )
 
 
+def joined(study: Study, untested: Untested, values: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return matrix, who was tested, labels and persons of the tested and then the untested."""
+    n, m = len(study.rows.labels), len(untested.persons)
+    return (
+        np.vstack([values, untested.values]),
+        np.arange(n + m) < n,
+        np.concatenate([study.rows.labels, np.zeros(m, dtype=study.rows.labels.dtype)]),
+        np.concatenate([study.rows.persons, untested.persons]),
+    )
+
+
+def fold_weights(study: Study, split: OuterSplit, seed: int) -> np.ndarray | None:
+    """Return weights of training rows for each fold, from its training side alone.
+
+    Parameters
+    ----------
+    study
+        Labelled rows and the untested.
+    split
+        As `joint_split` returns it: n tested rows, then m untested.
+    seed
+        Seed of everything.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        Shape (folds, n + m); None where the experiment does not ask for it.
+    """
+    if not _asked(study) or study.untested is None:
+        return None
+    columns = [study.matrix.names.index(name) for name in study.features]
+    X, tested, labels, persons = joined(study, study.untested, study.matrix.values)
+    found = np.zeros((len(split.train), len(tested)))
+    for number, side in enumerate(split.train):
+        mine = np.where(tested, side, split.fold != number)
+        found[number, mine] = _weights(study, X[:, columns], tested, labels, persons, mine, seed)
+    return found
+
+
+def final_weights(study: Study, seed: int) -> np.ndarray | None:
+    """Return weights of the labelled rows, shape (n,), for the model that is shipped."""
+    if not _asked(study) or study.untested is None:
+        return None
+    columns = [study.matrix.names.index(name) for name in study.features]
+    X, tested, labels, persons = joined(study, study.untested, study.matrix.values)
+    everybody = np.ones(len(tested), dtype=bool)
+    return _weights(study, X[:, columns], tested, labels, persons, everybody, seed)[tested]
+
+
+def _asked(study: Study) -> bool:
+    settings = study.definitions.experiment.ascertainment
+    return settings is not None and settings.train_weighted
+
+
+def _weights(
+    study: Study,
+    X: np.ndarray,
+    tested: np.ndarray,
+    labels: np.ndarray,
+    persons: np.ndarray,
+    mine: np.ndarray,
+    seed: int,
+) -> np.ndarray:
+    from magml.ascertainment.training import training_weights
+
+    return training_weights(
+        X[mine],
+        tested[mine],
+        labels[mine],
+        persons=persons[mine],
+        settings=study.definitions.experiment.ascertainment,
+        seed=derive_seed(seed, "training weights"),
+    )
+
+
 def separate(joint: NestedResult, study: Study) -> NestedResult:
     """Return the result of the tested, as it is without the untested, whose risks stand apart."""
     n, labels = len(study.rows.labels), study.rows.labels

@@ -63,6 +63,7 @@ def nested_cross_validation(
         The p names of its columns.
     y, persons, groups, definition, quick, threads, weights, evaluated, monotone
         As for :func:`magml.models.fit.fit_model`. Baselines learn from the cohort's own rows.
+        Weights of shape (folds, n) are those of each fold's training rows.
     folds
         Number of outer folds.
     seed
@@ -237,6 +238,8 @@ def _fit_fold(
 ) -> FoldResult:
     """Fit everything on a fold's training rows and predict its test rows."""
     matrix, outcome, weight = setting.matrix, setting.outcome, setting.weight
+    if weight is not None and weight.ndim == 2:
+        weight = weight[number]
     own = train & setting.cohort
     risks: dict[str, NDArray[np.float64]] = {}
     estimator = setting.estimators[number] if setting.estimators else None
