@@ -59,6 +59,9 @@ _WHERE = {
     "write_report": "magml.report",
 }
 
+#: Modules that need extras of their own.
+_ENGINES = ("postgres", "spark")
+
 __all__ = [
     "Events",
     "MagmlError",
@@ -95,11 +98,13 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(_WHERE[name]), name)
     if name == "__version__":
         return _version()
+    if name in _ENGINES:
+        return import_module(f"magml.{name}")
     raise AttributeError(f"module 'magml' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_WHERE, "__version__"])
+    return sorted([*globals(), *_WHERE, *_ENGINES, "__version__"])
 
 
 def _version() -> str:

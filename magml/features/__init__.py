@@ -57,7 +57,8 @@ def build_features(
     Parameters
     ----------
     events
-        Events, or anything that `magml.read_events` takes.
+        Events, or anything that `magml.read_events` takes; or a table on a connected engine, as
+        `magml.spark.events` and `magml.postgres.events` return it.
     at
         A table or file with ``subject_id`` and ``prediction_time``, or one moment for everyone.
     catalogue
@@ -92,10 +93,15 @@ def build_features(
     0.699
     """
     from magml.definitions import read_catalogue
+    from magml.engines import EngineTable
     from magml.events import read_events, read_prediction_times
     from magml.features.build import build_matrix
 
     plan = compile_plan(catalogue or read_catalogue(workspace), features)
+    if isinstance(events, EngineTable):
+        from magml.engines.build import build_matrix as build_on_engine
+
+        return build_on_engine(plan, events, at, strict=strict).to_pandas()
     found = read_events(events)
     relation = read_prediction_times(at, found.connection, found)
     return build_matrix(plan, found, relation, strict=strict).to_pandas()

@@ -6,11 +6,11 @@ They stand in ``features/tests/``, one file a domain, beside the definitions tha
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -118,7 +118,9 @@ def read_cases(folder: str | Path) -> tuple[Case, ...]:
     return tuple(found.values())
 
 
-def run_cases(cases: Sequence[Case], catalogue: Catalogue) -> tuple[CaseResult, ...]:
+def run_cases(
+    cases: Sequence[Case], catalogue: Catalogue, bring: Callable[[Any], Any] | None = None
+) -> tuple[CaseResult, ...]:
     """Build the features of all cases at once and compare.
 
     Parameters
@@ -127,6 +129,9 @@ def run_cases(cases: Sequence[Case], catalogue: Catalogue) -> tuple[CaseResult, 
         As `read_cases` gives them; each is one person.
     catalogue
         The catalogue under test.
+    bring
+        Called with the histories as a table of events; returns what the features are built from,
+        such as the same table on another engine. Default: the table itself.
 
     Raises
     ------
@@ -159,7 +164,10 @@ def run_cases(cases: Sequence[Case], catalogue: Catalogue) -> tuple[CaseResult, 
     at = pd.DataFrame(
         {"subject_id": range(len(cases)), "prediction_time": pd.Timestamp(PREDICTION_TIME)}
     )
-    table = build_features(_events(cases), at, catalogue=catalogue, features=wanted)
+    events = _events(cases)
+    table = build_features(
+        events if bring is None else bring(events), at, catalogue=catalogue, features=wanted
+    )
     return tuple(
         CaseResult(
             case.name,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from magml.features.arrow import to_arrow
 from magml.features.concepts import Entry, Group
@@ -13,12 +13,17 @@ if TYPE_CHECKING:
     from magml.events.table import Events
     from magml.units import UnitReport
 
+#: Gives the rows that `summaries` gives, for the pairs of code and unit wanted.
+Summarise = Callable[[Iterable[tuple[str, str]]], list[tuple[Any, ...]]]
 #: With more values than this, the check looks at a share of the people.
 MOST_VALUES = 20_000_000
 
 
 def check_groups(
-    plan: Plan, events: Events, entries: Iterable[tuple[Group, tuple[Entry, ...]]]
+    plan: Plan,
+    events: Events | None,
+    entries: Iterable[tuple[Group, tuple[Entry, ...]]],
+    summarise: Summarise | None = None,
 ) -> tuple[UnitReport, dict[str, str]]:
     """Check the units of a plan's measurements against their medians and spreads.
 
@@ -30,6 +35,8 @@ def check_groups(
         Events; a row of ``SITE//`` tells the site of a person who has only one.
     entries
         How the codes and units found map to concepts.
+    summarise
+        What summarises the values in place of `summaries`, as another engine does.
 
     Returns
     -------
@@ -42,16 +49,17 @@ def check_groups(
     UnitError
         If values are not in the unit they are declared in.
     """
-    report = report_groups(plan, events, entries)
+    report = report_groups(plan, events, entries, summarise=summarise)
     report.raise_for_refused()
     return report, undoubted_units(report)
 
 
 def report_groups(
     plan: Plan,
-    events: Events,
+    events: Events | None,
     entries: Iterable[tuple[Group, tuple[Entry, ...]]],
     most_values: int = MOST_VALUES,
+    summarise: Summarise | None = None,
 ) -> UnitReport:
     """Return what `check_groups` finds, without an error for what is wrong.
 
@@ -66,9 +74,14 @@ def report_groups(
             has_unit = concept.definition.unit is not None
             if has_unit and entry.value is None and group.values and entry.status != "assumed":
                 wanted.setdefault((group.code, group.unit), []).append(concept.name)
+    if summarise is None:
+        assert events is not None  # another engine brings its own summaries
+        rows: list[tuple[Any, ...]] = list(summaries(events, wanted, most_values))
+    else:
+        rows = summarise(wanted)
     groups = [
         UnitGroup(name, code, unit or None, site, n, median, iqr, people)
-        for code, unit, site, n, people, median, iqr in summaries(events, wanted, most_values)
+        for code, unit, site, n, people, median, iqr in rows
         for name in wanted[(code, unit)]
     ]
     return check_units(groups, plan.catalogue.by_name)
