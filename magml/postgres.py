@@ -39,8 +39,6 @@ _TYPES = {
     "string": "text",
     "timestamp": "timestamp",
 }
-#: Columns that the plan's queries read.
-_READ = ("subject_id", "time", "known_time", "end_time", "code", "unit", "numeric_value")
 #: PostgreSQL raises an error where other engines overflow to infinity or underflow to 0.
 _MOST, _LEAST = 1e150, 1e-150
 
@@ -183,6 +181,7 @@ def _transaction(connection: psycopg.Connection[Any], what: str) -> Iterator[Non
             # saves.
             connection.execute("SET LOCAL extra_float_digits = 1")
             connection.execute("SET LOCAL jit = off")
+            connection.execute("SET LOCAL datestyle = 'ISO'")
             yield
     except psycopg.errors.InsufficientPrivilege as error:
         raise InputError(
@@ -221,15 +220,16 @@ def _arrow(kind: str) -> pa.DataType:
     import pyarrow as pa
 
     known = {"int8": pa.int64(), "int4": pa.int32(), "float8": pa.float64()}
+    known["timestamp"] = pa.timestamp("us")
     return known.get(kind, pa.string())
 
 
 def _select(origin: str, found: dict[str, str], zone: str) -> str:
     """Return SQL that brings a table to the contract's columns, as far as the plan reads them."""
     columns = []
-    for name in _READ:
-        declared = EVENTS.column(name)
-        kind, quoted = _TYPES[declared.type], f'"{name}"'
+    for declared in EVENTS.columns:
+        name, kind = declared.name, _TYPES[declared.type]
+        quoted = f'"{name}"'
         if name not in found:
             columns.append(f"NULL::{kind} AS {quoted}")
         elif found[name] == "timestamptz":

@@ -9,9 +9,9 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -66,10 +66,15 @@ def spark_cluster() -> Iterator[Any]:
 
 
 @contextmanager
-def postgresql_connection(folder: Path) -> Iterator[Any]:
-    """Yield a connection to a cluster of one's own, in which only the events may be written."""
+def postgresql_connection() -> Iterator[Any]:
+    """Yield a connection to a cluster of one's own."""
     psycopg = pytest.importorskip("psycopg")
-    with postgresql(folder) as url, psycopg.connect(url, autocommit=True) as connection:
+    # Not in pytest's folder: another pytest that starts closes it to the server's user.
+    with (
+        TemporaryDirectory(prefix="magml-engines-") as folder,
+        postgresql(Path(folder)) as url,
+        psycopg.connect(url, autocommit=True) as connection,
+    ):
         yield connection
 
 
@@ -188,8 +193,3 @@ def against_the_oracle(found: FeatureMatrix, events: list[Event]) -> list[str]:
         seen = any((e.known or e.time or datetime.min) < t for e in events if e.subject == subject)
         assert found.empty[row] == (not seen)
     return wrong
-
-
-def moved(event: Event, **changes: Any) -> Event:
-    """Return an event with changes."""
-    return replace(event, **changes)

@@ -17,11 +17,13 @@ import pytest
 import magml
 import magml.spark
 from magml import postgres
+from magml.bundle import write_bundle
 from magml.definitions import read_catalogue
 from magml.engines.build import build_matrix
-from magml.errors import InputError, UnitError
+from magml.errors import BundleError, InputError, UnitError
 from magml.features import compile_plan, with_plugins
 from magml.features.cases import read_cases, run_cases
+from tests.bundle_parts import contents
 from tests.engine_parts import (
     Bring,
     against_the_oracle,
@@ -49,8 +51,8 @@ def spark() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with postgresql_connection(tmp_path_factory.mktemp("engines")) as connection:
+def connection() -> Iterator[Any]:
+    with postgresql_connection() as connection:
         connection.execute("CREATE SCHEMA cdm")
         yield connection
 
@@ -210,3 +212,60 @@ def test_the_frame_holds_the_same_as_the_matrix(spark: Any) -> None:
     values = np.column_stack([found[name].to_numpy() for name in plan.features])
     again = replace(own, values=values[np.argsort(order)])
     assert not differences(again, plan, own)
+
+
+def bundle_and_records(folder: Path) -> tuple[Path, pd.DataFrame, pd.DataFrame]:
+    """Return a bundle, records of 300 people with potassium and a diuretic, and when to score."""
+    write_bundle(folder, contents())
+    rng = np.random.default_rng(3)
+    start = pd.Timestamp("2026-01-01")
+    people = rng.integers(0, 300, 3000)
+    labs = pd.DataFrame(
+        {
+            "subject_id": people,
+            "time": start + pd.to_timedelta(rng.integers(0, 72 * 60, 3000), unit="min"),
+            "code": rng.choice(["LOINC//2823-3", "LOINC//1751-7"], 3000),
+            "numeric_value": rng.normal(4, 0.6, 3000).round(2),
+            "unit": "mmol/L",
+        }
+    )
+    labs.loc[labs["code"] == "LOINC//1751-7", ["numeric_value", "unit"]] = [35.0, "g/L"]
+    drugs = pd.DataFrame({"subject_id": range(0, 300, 3), "time": start, "code": "ATC//C03CA01"})
+    born = pd.DataFrame(
+        {"subject_id": range(290), "time": pd.Timestamp("1950-01-01"), "code": "MEDS_BIRTH"}
+    )
+    at = pd.DataFrame(
+        {
+            "subject_id": np.repeat(np.arange(310), 2),
+            "prediction_time": [
+                start + pd.Timedelta(days=day) for _ in range(310) for day in (1, 3)
+            ],
+        }
+    )
+    return folder, pd.concat([labs, drugs, born], ignore_index=True), at
+
+
+def test_scores_and_reasons_are_those_of_one_machine(bring: Bring, tmp_path: Path) -> None:
+    folder, events, at = bundle_and_records(tmp_path / "bundle")
+    model = magml.load(folder)
+    expected = model.score(events, at)
+    table = bring(events)
+    pd.testing.assert_frame_equal(model.score(table, at), expected, rtol=1e-6)
+    few = at.iloc[:2]
+    ours, theirs = model.explain(table, few), model.explain(events, few)
+    np.testing.assert_allclose(ours.features["log_odds"], theirs.features["log_odds"], atol=1e-6)
+    assert ours.evidence == theirs.evidence
+
+
+def test_executors_score_whole_people_with_the_bundle(spark: Any, tmp_path: Path) -> None:
+    """The same bits as on one machine, also for people without any event."""
+    folder, events, at = bundle_and_records(tmp_path / "bundle")
+    table = magml.spark.events(spark, to_spark(spark, events))
+    expected = magml.load(folder).score(events, at)
+    order = ["subject_id", "prediction_time"]
+    for times in (at, to_spark(spark, at)):
+        found = magml.spark.score(folder, table, times).toArrow().to_pandas()
+        found = found.sort_values(order, ignore_index=True)
+        pd.testing.assert_frame_equal(found, expected, check_exact=True, check_dtype=False)
+    with pytest.raises(BundleError):
+        magml.spark.score(tmp_path / "nowhere", table, at)

@@ -81,6 +81,30 @@ def load(
     --------
     >>> model = load("models:/hypomagnesemia_screen@champion")    # doctest: +SKIP
     """
+    model = model_of(read_bundle(reference, tracking_uri=tracking_uri, keys=keys), threads)
+    if catalogue is not None:
+        check_catalogue(model, catalogue)
+    return model
+
+
+def read_bundle(
+    reference: str | os.PathLike[str],
+    *,
+    tracking_uri: str | None = None,
+    keys: Iterable[str | os.PathLike[str]] | None = None,
+) -> VerifiedFiles:
+    """Return the files of a bundle, found to be as they were written and signed as asked.
+
+    Parameters
+    ----------
+    reference, tracking_uri, keys
+        As for `load`.
+
+    Raises
+    ------
+    BundleError
+        As `load`.
+    """
     text = os.fspath(reference)
     if text.startswith(_SCHEMES):
         with tempfile.TemporaryDirectory(prefix="magml-") as folder:
@@ -93,10 +117,7 @@ def load(
     trusted = required_keys(keys)
     if trusted or keys is not None:
         check_signature(files, trusted)
-    model = _model(files, threads)
-    if catalogue is not None:
-        check_catalogue(model, catalogue)
-    return model
+    return files
 
 
 def _found(reference: str) -> Path:
@@ -186,8 +207,8 @@ _MALFORMED = (
 )  # fmt: skip
 
 
-def _model(verified: VerifiedFiles, threads: int) -> Model:
-    """Return the model that the files of a bundle hold."""
+def model_of(verified: VerifiedFiles, threads: int = 1) -> Model:
+    """Return the model that the verified files of a bundle hold."""
     try:
         return _parsed(verified, threads)
     except _MALFORMED as error:

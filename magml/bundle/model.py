@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from magml.definitions import Catalogue, Feature, ModelDefinition
+    from magml.engines import EngineTable
     from magml.events import Events
     from magml.explanations import Explanation
     from magml.explanations.baseline import Baseline
@@ -119,7 +120,9 @@ class Model:
         Parameters
         ----------
         events
-            Records in the event contract: `magml.Events`, a path, a pandas or an Arrow table.
+            Records in the event contract: `magml.Events`, a path, a pandas or an Arrow table; or
+            a table on a connected engine (`magml.spark.events`, `magml.postgres.events`), which
+            then aggregates them itself.
         at
             Prediction times: a table or a file with ``subject_id`` and ``prediction_time``, or
             one moment that holds for everybody in `events`.
@@ -224,6 +227,8 @@ class Model:
         MagmlError
             If contributions do not sum to the log-odds of a row.
         """
+        from magml.engines import EngineTable
+        from magml.events import read_events
         from magml.explanations.evidence import TOP, evidence_of
         from magml.explanations.explain import explain
 
@@ -232,6 +237,8 @@ class Model:
         top = TOP if evidence is True else int(evidence)
         if top == 0:
             return found
+        if isinstance(read, EngineTable):
+            read = read_events(read.rows_of(matrix.subject_id))
         return replace(found, evidence=evidence_of(found, self.plan, read, top))
 
     def score_matrix(self, X: ArrayLike) -> Risks:
@@ -331,12 +338,17 @@ class Model:
 
     def _read(
         self, events: Any, at: Any, threads: int | None
-    ) -> tuple[FeatureMatrix, Events | FewRecords]:
+    ) -> tuple[FeatureMatrix, Events | FewRecords | EngineTable]:
         """Return the plan's matrix, and the records that it was made from."""
+        from magml.engines import EngineTable
         from magml.events.table import reading
         from magml.features import build_matrix
         from magml.features.few import read_few
 
+        if isinstance(events, EngineTable):
+            from magml.engines.build import build_matrix as build_on_engine
+
+            return build_on_engine(self.plan, events, at, strict=False), events
         few = None if self.plan.plugins else read_few(events, at)
         if few is not None:
             return few.matrix(self.plan), few

@@ -80,6 +80,15 @@ def _compiled(key: _ByHash, dialect: str) -> dict[str, str]:
     return {name: repair(sql) for name, sql in parts.items()} if repair else parts
 
 
+@lru_cache(maxsize=8)
+def rows_of_people(dialect: str) -> str:
+    """Return the SQL of all rows of the people in the relation ``people``."""
+    whole = {**_EVENTS, "text_value": "string", "visit_id": "string", "source": "string"}
+    events = ibis.table(whole, name=f"{PREFIX}events")
+    people = ibis.table({"subject_id": "int64"}, name=f"{PREFIX}people")
+    return str(ibis.to_sql(events.semi_join(people, "subject_id"), dialect=dialect))
+
+
 def _seen(events: Any, at: Any) -> Any:
     """Prediction times at which some event of the person is known."""
     known = _micros(events.known_time.coalesce(events.time)).coalesce(STATIC)

@@ -7,6 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from magml.errors import InputError, nearest
 from magml.features.plan import PREFIX
 from magml.tables import EVENTS, Column, Table
@@ -56,6 +59,15 @@ class EngineTable:
     dialect: str
     connect: Callable[[], AbstractContextManager[Session]]
     name: str
+
+    def rows_of(self, people: NDArray[np.int64]) -> pa.Table:
+        """Return all rows of some people, as the evidence behind their reasons needs them."""
+        from magml.engines.queries import rows_of_people
+        from magml.features.arrow import to_arrow
+
+        with self.connect() as session:
+            session.put("people", to_arrow({"subject_id": np.unique(people)}))
+            return session.query(rows_of_people(self.dialect))
 
 
 def named(sql: str, relations: Mapping[str, str]) -> str:

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from magml.spark.frame import features
+    from magml.spark.scoring import score
     from magml.spark.session import events
 
 _WHERE = {
     "events": "magml.spark.session",
     "features": "magml.spark.frame",
+    "score": "magml.spark.scoring",
 }
 
-__all__ = ["events", "features"]
+__all__ = ["events", "features", "score"]
 
 
 def __getattr__(name: str) -> Any:
