@@ -128,6 +128,28 @@ def test_vital_traps(catalogue: Catalogue, concept: str, unit: str, median: floa
     assert check_units([group], catalogue.by_name).findings[0].status == "refused"
 
 
+def test_a_median_on_the_edge_is_doubtful_and_used_as_declared(catalogue: Catalogue) -> None:
+    # 1.7 mg/dL is 0.6994 mmol/L, 0.70 in tables of equivalents; in mEq/L it would be 0.85.
+    edge = judge(catalogue, "magnesium", "mg/dL", 1.7, 0.3)
+    assert (edge.status, edge.usable, edge.fitting) == ("doubtful", True, ("meq/L",))
+    assert edge.median == pytest.approx(1.7 / 2.4305)
+    # 1.65 is 0.679: beyond the edge, and refused as before.
+    assert judge(catalogue, "magnesium", "mg/dL", 1.65, 0.3).status == "refused"
+
+
+def test_other_sites_decide_about_a_median_on_the_edge(catalogue: Catalogue) -> None:
+    def status(*others: float) -> str:
+        groups = [
+            UnitGroup("lab.magnesium", "LAB//Mg", "mmol/L", f"S{k}", 600, median, 0.12, 200)
+            for k, median in enumerate(others)
+        ]
+        edge = UnitGroup("lab.magnesium", "LAB//Mg", "mg/dL", "E", 600, 1.7, 0.3, 200)
+        return check_units([*groups, edge], catalogue.by_name).findings[-1].status
+
+    assert status(0.72, 0.71, 0.73, 0.72) == "doubtful"
+    assert status(0.86, 0.85, 0.85, 0.86) == "refused"
+
+
 def test_the_error_says_what_was_seen_and_what_would_fit(catalogue: Catalogue) -> None:
     group = UnitGroup("lab.magnesium", "LAB//Mg", "mmol/L", "A", 27_315, 2.0, 0.4)
     report = check_units([group], catalogue.by_name)

@@ -63,7 +63,7 @@ def _unfit(mapped: Mapped, lines: tuple[UnitLine, ...]) -> Iterable[Finding]:
         (
             "unit_doubtful",
             "warning",
-            "units of sites that the other sites make doubtful",
+            "units that the other sites, or a median on the edge, make doubtful",
             "They are used as declared; if the unit is wrong, so are the features of these people.",
             "ask these sites in which unit they report",
         ),

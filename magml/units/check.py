@@ -26,6 +26,9 @@ MINIMUM_VALUES = 30
 MINIMUM_PEOPLE = 20
 #: A median that misses the usual range by this factor is refused whatever the unit.
 FAR_FACTOR = 1.5
+#: One that misses it by no more than this is doubtful, not refused: 1.7 mg/dL of magnesium is
+#: 0.6994 mmol/L, and 0.70 in every table of equivalents.
+NEAR_FACTOR = 1.005
 #: When a unit is inferred, every other one must miss the usual range by this factor too.
 ABSTAIN_FACTOR = 1.15
 
@@ -92,7 +95,8 @@ class Finding:
     status
         ``ok``: the unit fits. ``unusual``: the values are unusual, but no other unit explains
         them. ``unchecked``: the concept states no usual range. ``too few``: not enough values or
-        people to tell. ``doubtful``: the other sites' medians speak for another unit, not surely;
+        people to tell. ``doubtful``: the other sites' medians speak for another unit, not surely,
+        or the median lies on the edge of the usual range and another unit would fit it better;
         the values are used as declared. ``refused``: the unit is known and cannot be right.
         ``unknown``: the unit is unknown or of another quantity. ``inferred``: no unit was
         declared and one alone fits. ``abstained``: no unit was declared and none, or more than
@@ -148,7 +152,7 @@ class UnitReport:
 
     @property
     def doubtful(self) -> tuple[Finding, ...]:
-        """Groups of sites whose unit the other sites make doubtful; they are used as declared."""
+        """Groups whose unit other sites or the range make doubtful; they are used as declared."""
         return tuple(f for f in self.findings if f.status == "doubtful")
 
     def unfit(self, *, missing: bool = False, doubtful: bool = False) -> tuple[Finding, ...]:
@@ -221,7 +225,7 @@ def check_units(groups: Iterable[UnitGroup], concepts: Mapping[str, Concept]) ->
     fitting = {
         index: _fitting(f.group, own[p], scales[p], ABSTAIN_FACTOR)
         for index, (f, p) in enumerate(zip(findings, pairs, strict=True))
-        if f.group.site is not None and f.status in ("ok", "unusual")
+        if f.group.site is not None and f.status in ("ok", "unusual", "doubtful")
     }
     return UnitReport(compare_sites(findings, used, fitting), used)
 
@@ -247,6 +251,12 @@ def _find(group: UnitGroup, concept: Concept, scales: _Scales) -> Finding:
     if _median_fits(concept.usual, median) and _spread_fits(concept.usual, spread):
         return Finding(group, "ok", declared, median)
     fitting = _fitting(group, concept, scales)
+    if (
+        fitting
+        and _median_fits(concept.usual, median, NEAR_FACTOR)
+        and _spread_fits(concept.usual, spread)
+    ):
+        return Finding(group, "doubtful", declared, median, fitting)
     wrong = (
         bool(fitting)
         or not _median_fits(concept.usual, median, FAR_FACTOR)

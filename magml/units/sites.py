@@ -96,7 +96,7 @@ def _point(index: int, finding: Finding, concept: Concept, fitting: Iterable[str
     concept = concept.for_code(group.code)
     if group.site is None or usual is None or usual.median[0] <= 0 or finding.unit is None:
         return None
-    if finding.status not in ("ok", "unusual", "inferred") or not finding.median:
+    if finding.status not in ("ok", "unusual", "doubtful", "inferred") or not finding.median:
         return None
     scale, shift = conversion(finding.unit, concept)
     if shift or group.median <= 0:
