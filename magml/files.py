@@ -8,13 +8,12 @@ import errno
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from magml.errors import InputError
+from magml.leftovers import beside, clean
 
 #: No room on the disk, or no right to write there.
 _NO_ROOM = (
@@ -62,13 +61,18 @@ def pretty_json(value: Any) -> str:
 
 
 @contextlib.contextmanager
-def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_file(
+    path: str | os.PathLike[str], outside: str | os.PathLike[str] | None = None
+) -> Iterator[Path]:
     """Yield a path to write to; on success it takes the place of `path`, else it is removed.
 
     Parameters
     ----------
     path
         The file that is to appear. Missing parent folders are made.
+    outside
+        A folder around it in which nothing else may stand at any moment: what is written stands
+        beside that folder until it is whole.
 
     Examples
     --------
@@ -81,18 +85,14 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     _make_parent(target)
-    with _told(target):
-        handle, name = tempfile.mkstemp(
-            dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix
-        )
-        os.close(handle)
-        beside = Path(name)
-        try:
-            yield beside
-            os.chmod(beside, 0o666 & ~_umask())
-            os.replace(beside, target)
-        finally:
-            beside.unlink(missing_ok=True)
+    place = target if outside is None else Path(outside)
+    clean(place)
+    with _told(target), beside(place) as folder:
+        new = folder / target.name
+        new.touch()
+        yield new
+        os.chmod(new, 0o666 & ~_umask())
+        os.replace(new, target)
 
 
 @contextlib.contextmanager
@@ -100,31 +100,25 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a folder to fill; on success it takes the place of `path`, else it is removed.
 
     An existing folder at `path` changes places with the new one in one step where the system can
-    (Linux); elsewhere it is moved aside first and removed only once the new one stands.
+    (Linux); elsewhere it is moved aside first and removed only once the new one stands. What a
+    killed process left beside the target is removed first (`magml.leftovers`).
     """
     target = Path(path)
     _make_parent(target)
-    with _told(target):
-        beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-        old: Path | None = None
-        try:
-            yield beside
-            os.chmod(beside, 0o777 & ~_umask())
-            if target.exists() and _exchanged(beside, target):
-                return  # what stood there lies beside, and goes
-            if target.exists():
-                old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
-                os.replace(target, old / "old")
-            try:
-                os.replace(beside, target)
-            except OSError:
-                if old is not None:
-                    os.replace(old / "old", target)
-                raise
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
-            if old is not None:
-                shutil.rmtree(old, ignore_errors=True)
+    clean(target)
+    with _told(target), beside(target) as folder:
+        new = folder / target.name
+        new.mkdir()
+        yield new
+        os.chmod(new, 0o777 & ~_umask())
+        if not _moved(new, target) and not _exchanged(new, target):
+            with beside(target, old=True) as aside:
+                os.replace(target, aside / target.name)
+                try:
+                    os.replace(new, target)
+                except OSError:
+                    os.replace(aside / target.name, target)
+                    raise
 
 
 @contextlib.contextmanager
@@ -140,6 +134,40 @@ def _told(target: Path) -> Iterator[None]:
             "room on the disk, and the right to write there",
             "free room or choose another place; what stood there before is untouched",
         ) from error
+
+
+def _moved(folder: Path, target: Path) -> bool:
+    """Move a folder to where none stands; False where one does, perhaps since a moment ago."""
+    try:
+        os.replace(folder, target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        return False
+    return True
+
+
+def visible(folder: Path, pattern: str) -> list[Path]:
+    """Return the files below a folder that match, sorted; hidden ones and folders are passed over.
+
+    What is being written, or what a killed process left, is hidden.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("b.csv", ".a.csv.magml-x/a.csv", "c/a.csv"):
+    ...     (folder / name).parent.mkdir(exist_ok=True)
+    ...     (folder / name).touch()
+    >>> [str(path.relative_to(folder)) for path in visible(folder, "*.csv")]
+    ['b.csv', 'c/a.csv']
+    """
+    return sorted(
+        path
+        for path in folder.rglob(pattern)
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
 
 
 def _exchanged(one: Path, other: Path) -> bool:

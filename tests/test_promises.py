@@ -150,7 +150,11 @@ def check_crashes(folder: Path, broken: str = "") -> None:
             os.kill(writer, signal.SIGKILL)
             time.sleep(0.02)
             # Between two renames the last bundle stands beside its place.
-            found = [path for path in (target, *folder.glob(".bundle.old.*/old")) if path.exists()]
+            found = [
+                path
+                for path in (target, *folder.glob(".bundle.magml-old-*/bundle"))
+                if path.exists()
+            ]
             whole = any(is_whole(path, expected) for path in found)
             if not whole:
                 break

@@ -15,6 +15,7 @@ from magml.bundle.shipped import bundle_folder, shipped_bundles
 from magml.bundle.sign import check_signature, required_keys
 from magml.bundle.write import member_name
 from magml.errors import BundleError, DefinitionError, nearest
+from magml.leftovers import clean
 
 if TYPE_CHECKING:
     from magml.definitions import Catalogue
@@ -123,6 +124,8 @@ def read_bundle(
 def _found(reference: str) -> Path:
     """Return the folder of a bundle; a bare name that stands for none is told what is shipped."""
     folder = bundle_folder(reference)
+    if not folder.exists():
+        clean(folder)  # whoever was killed while replacing it left it aside
     if len(folder.parts) == 1 and not folder.exists():
         raise BundleError(
             f"no folder '{folder.name}', and no bundle of that name comes with magml",

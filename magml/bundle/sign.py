@@ -97,7 +97,7 @@ def sign_bundle(folder: str | os.PathLike[str], key: str | os.PathLike[str]) -> 
     signature = private.sign(_message(found.hash)).hex()
     entries.append({"key": own, "algorithm": ALGORITHM, "signature": signature})
     value = {"format": FORMAT, "version": 1, "bundle": found.hash, "signatures": entries}
-    with atomic_file(Path(folder) / SIGNATURE) as beside:
+    with atomic_file(Path(folder) / SIGNATURE, outside=folder) as beside:
         beside.write_text(pretty_json(value), encoding="utf-8")
     return own
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from magml.errors import InputError, nearest
 from magml.events.simulated import carries_mark
 from magml.events.table import SQL_TYPES, Events, connect, identifier, text
+from magml.files import visible
 from magml.limits import check_files
 from magml.tables import EVENTS, LABELS, PREDICTION_TIMES, Column, Table
 
@@ -196,7 +197,7 @@ def bring(
 def _scan(path: Path, table: Table) -> tuple[str, tuple[Path, ...]]:
     """Return SQL that scans a path, and the files behind it."""
     if path.is_dir():
-        files = tuple(sorted(path.rglob("*.parquet")))
+        files = tuple(visible(path, "*.parquet"))
         if not files:
             raise InputError(
                 f"the folder '{path.name}' holds no Parquet file",

@@ -17,6 +17,7 @@ from magml.errors import CohortError, DefinitionError, InputError
 from magml.events import Events, read_events, read_labels
 from magml.events.table import identifier
 from magml.features.set_aside import set_aside_unfit, set_aside_unstated, unit_report
+from magml.files import visible
 from magml.outcomes import Specimens, find_specimens
 from magml.sources import open_source
 from magml.units import UnitReport
@@ -312,4 +313,4 @@ def _treated(events: Events, rows: str, catalogue: Catalogue) -> np.ndarray | No
 def source_folder(data: Any) -> tuple[Path, ...]:
     """Return the files of a data folder, for summaries without content."""
     path = Path(data)
-    return (path,) if path.is_file() else tuple(sorted(p for p in path.rglob("*") if p.is_file()))
+    return (path,) if path.is_file() else tuple(visible(path, "*"))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from magml.clock import seconds
 from magml.errors import InputError
 from magml.events.table import Events, identifier
+from magml.files import visible
 from magml.sources.meds_codes import Meaning, meaning
 from magml.sources.scans import (
     Scan,
@@ -133,7 +134,7 @@ def open_layout(
 def _shards(folder: Path) -> tuple[Path, ...]:
     """Return the shards of a data set."""
     place = folder / "data" if (folder / "data").is_dir() else folder
-    shards = tuple(sorted(place.rglob("*.parquet"))) if place.is_dir() else ()
+    shards = tuple(visible(place, "*.parquet")) if place.is_dir() else ()
     if not shards or (place == folder and not any(folder.glob("*.parquet"))):
         raise InputError(
             f"'{folder.name}' holds no Parquet shards",

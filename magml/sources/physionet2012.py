@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from magml.clock import seconds
 from magml.errors import InputError
 from magml.events.table import Events, text
+from magml.files import visible
 from magml.sources.archive import is_archive, read_archive
 from magml.sources.tables import (
     check_units_option,
@@ -177,7 +178,7 @@ def _bring(path: Path, connection: duckdb.DuckDBPyConnection) -> tuple[str, tupl
     if path.is_dir():
         if (path / "events.parquet").is_file():
             return _parquet(path / "events.parquet", connection, raw)
-        texts = sorted(file for file in path.rglob("*.txt") if file.stem.isdigit())
+        texts = [file for file in visible(path, "*.txt") if file.stem.isdigit()]
         if texts:
             return _text_files(path, texts, connection, raw)
         tables = sorted(path.glob("*.parquet"))
