@@ -20,6 +20,7 @@ WITHOUT, WITH = "full without serum", "full with serum"
 #: Rungs by the baseline or model behind them, from the bottom up.
 TITLES: dict[str, str] = {
     "age_sex": "age + sex",
+    "weight_age_sex": "weight + age + sex",
     "last_magnesium": "serum magnesium",
     "magnesium_depletion_score": "MDS + age + sex",
     "last_magnesium_and_score": "serum + MDS + age + sex",
@@ -33,10 +34,12 @@ STEPS: tuple[tuple[str, str], ...] = (
     ("MDS + age + sex", "age + sex"),
     ("serum + MDS + age + sex", "serum magnesium"),
     ("serum + MDS + age + sex", "MDS + age + sex"),
+    (WITHOUT, "weight + age + sex"),
     (WITHOUT, "serum magnesium"),
     (WITHOUT, "MDS + age + sex"),
     (WITHOUT, "serum + MDS + age + sex"),
     (WITHOUT, "logistic, full features"),
+    (WITH, "weight + age + sex"),
     (WITH, "serum magnesium"),
     (WITH, "serum + MDS + age + sex"),
     (WITH, WITHOUT),
