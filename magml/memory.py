@@ -7,14 +7,17 @@ beside the output, and features are built by ranges of people that fit into the 
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from magml.errors import InputError
 
@@ -39,6 +42,7 @@ class Memory:
         return self.size // 2
 
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 _LIMIT: ContextVar[Memory | None] = ContextVar("magml_memory", default=None)
 
 
@@ -66,14 +70,42 @@ def limited(size: str | int | None, beside: str | os.PathLike[str] | None = None
         If the size is none, too small, or more than the machine has.
     """
     held = limit()
+    wanted = held.size if size is None else memory_size(size)
     spill = held.spill if beside is None else _beside(Path(beside))
-    token = _LIMIT.set(Memory(held.size if size is None else memory_size(size), spill))
+    token = _LIMIT.set(Memory(wanted, spill))
     try:
         yield
     finally:
         _LIMIT.reset(token)
         if beside is not None:
             shutil.rmtree(spill, ignore_errors=True)
+
+
+def bounded(*, inside: bool = False) -> Callable[[_Function], _Function]:
+    """Decorate a function that runs in the memory its argument ``memory`` says.
+
+    Parameters
+    ----------
+    inside
+        Whether its argument ``out`` is a folder in which what spills lies; else it lies beside
+        ``out``, and in the temporary folder where there is none.
+    """
+
+    def decorate(function: _Function) -> _Function:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def within(*arguments: Any, **options: Any) -> Any:
+            bound = signature.bind(*arguments, **options)
+            bound.apply_defaults()
+            out = bound.arguments.get("out")
+            beside = Path(str(out)) / function.__name__ if inside else out
+            with limited(bound.arguments["memory"], beside):
+                return function(*arguments, **options)
+
+        return cast(_Function, within)
+
+    return decorate
 
 
 def memory_size(size: str | int) -> int:
@@ -116,7 +148,10 @@ def machine_memory() -> int:
 
 
 def _text(size: int) -> str:
-    return f"{size / 1e9:.1f}GB" if size >= 1e9 else f"{size / 1e6:.0f}MB"
+    for unit, name in ((10**9, "GB"), (10**6, "MB")):
+        if size >= unit:
+            return f"{size / unit:.3g}{name}"
+    return f"{size} bytes"
 
 
 def _temporary() -> Path:
@@ -125,14 +160,19 @@ def _temporary() -> Path:
 
 
 def _beside(output: Path) -> Path:
-    """Return a folder beside an output, and remove those that killed processes left there."""
+    """Make a folder beside an output; remove those that killed processes left there."""
     start = f".{output.name}.spill-"
-    with contextlib.suppress(OSError):
-        for left in output.parent.glob(f"{start}*"):
+    parent = next(folder for folder in output.absolute().parents if folder.is_dir())
+    spill = parent / f"{start}{os.getpid()}"
+    try:
+        for left in parent.glob(f"{start}*"):
             pid = left.name.removeprefix(start)
             if pid.isdigit() and not _alive(int(pid)):
                 shutil.rmtree(left, ignore_errors=True)
-    return output.parent / f"{start}{os.getpid()}"
+        spill.mkdir(mode=0o700, exist_ok=True)  # what spills holds records
+    except OSError:
+        return _temporary()  # that nothing can be written there is told when it is written
+    return spill
 
 
 def _alive(pid: int) -> bool:

@@ -8,6 +8,8 @@ import pytest
 
 from magml.experiments import run as run_module
 from magml.experiments import train
+from magml.features import ranges
+from magml.features.usable import Reader
 from magml.models import nested as nested_module
 from magml.simulation import generate_hospital
 from tests.test_train import files_of, small_workspace
@@ -95,3 +97,28 @@ def test_a_part_that_does_not_read_is_computed_again(given, whole, tmp_path, mon
     assert len(kept) == 2
     kept[0].write_bytes(kept[0].read_bytes()[:100])
     assert files_of(train("demo", out=tmp_path, **given).folder) == whole
+
+
+def test_features_are_not_built_again(given, whole, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(ranges, "ROWS", 20_000)
+    real, read = Reader.read, []
+
+    def counting(self, first: int, last: int):
+        read.append(first)
+        return real(self, first, last)
+
+    monkeypatch.setattr(Reader, "read", counting)
+    with monkeypatch.context() as patch:
+        _killed_at(patch, run_module, "cross_validate", 1)
+        with pytest.raises(Killed):
+            train("demo", out=tmp_path, **given)
+    assert len(read) > 2
+    assert len(list((tmp_path / ".demo.unfinished").glob("*-people-*.npz"))) == len(read)
+    ranges_read = len(read)
+    with monkeypatch.context() as patch:
+        _killed_at(patch, run_module, "cross_validate", 1)
+        with pytest.raises(Killed):
+            train("demo", out=tmp_path, **given)
+    assert len(read) == ranges_read
+    assert files_of(train("demo", out=tmp_path, **given).folder) == whole
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["demo"]

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from magml.bundle.warnings import Checks, evidence_of_scores, measured_before
 from magml.errors import InputError
+from magml.memory import limited
 from magml.tables import SCORES
 
 if TYPE_CHECKING:
@@ -114,7 +115,14 @@ class Model:
             f"hash {self.hash[:12]})"
         )
 
-    def score(self, events: Any, at: Any, *, threads: int | None = None) -> pd.DataFrame:
+    def score(
+        self,
+        events: Any,
+        at: Any,
+        *,
+        threads: int | None = None,
+        memory: str | int | None = None,
+    ) -> pd.DataFrame:
         """Return calibrated risks of people at prediction times.
 
         Parameters
@@ -128,6 +136,8 @@ class Model:
             one moment that holds for everybody in `events`.
         threads
             Threads that build features; never changes a result.
+        memory
+            What building them may take, such as ``4GB``; default a quarter of the machine's.
 
         Returns
         -------
@@ -149,7 +159,8 @@ class Model:
         """
         import pandas as pd
 
-        matrix = self.build(events, at, threads=threads)
+        with limited(memory):
+            matrix = self.build(events, at, threads=threads)
         risks = self.score_matrix(self.columns(matrix.values))
         table = pd.DataFrame(
             {
@@ -204,13 +215,19 @@ class Model:
         return stream_scores(self, batches, at, rows=rows, threads=threads)
 
     def explain(
-        self, events: Any, at: Any, *, evidence: bool | int = True, threads: int | None = None
+        self,
+        events: Any,
+        at: Any,
+        *,
+        evidence: bool | int = True,
+        threads: int | None = None,
+        memory: str | int | None = None,
     ) -> Explanation:
         """Return the reasons for each risk: exact, additive, with the rows behind them.
 
         Parameters
         ----------
-        events, at, threads
+        events, at, threads, memory
             As for `score`.
         evidence
             Look up the recorded rows behind the ten largest reasons of each prediction time, or
@@ -232,7 +249,8 @@ class Model:
         from magml.explanations.evidence import TOP, evidence_of
         from magml.explanations.explain import explain
 
-        matrix, read = self._read(events, at, threads)
+        with limited(memory):
+            matrix, read = self._read(events, at, threads)
         found = explain(self, matrix)
         top = TOP if evidence is True else int(evidence)
         if top == 0:

@@ -24,6 +24,7 @@ from magml.cli.options import (
     ExperimentOption,
     JsonOption,
     LabelsOption,
+    MemoryOption,
     SetAsideOption,
     ThreadsOption,
     print_result,
@@ -40,6 +41,7 @@ from magml.cli.simulate import simulate
 from magml.cli.validation import export_aggregate, pool, recalibrate, validate
 from magml.cli.verify_reviews import verify_reviews
 from magml.errors import MagmlError
+from magml.memory import bounded
 
 app = typer.Typer(
     name="magml",
@@ -115,6 +117,7 @@ def train(
     ] = 0,
     set_aside: SetAsideOption = False,
     track: Annotated[bool, typer.Option("--track/--no-track", help="Record in MLflow.")] = True,
+    memory: MemoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a model, estimate its performance, write its bundle and record the run."""
@@ -133,6 +136,7 @@ def train(
         instability=instability,
         set_aside=set_aside,
         track=track,
+        memory=memory,
         report=progress_lines(),
     )
     print_result(result.to_dict(), result.summary(), as_json)
@@ -143,6 +147,7 @@ app.command()(explain)
 
 
 @app.command()
+@bounded()
 def features(
     events: EventsOption = None,
     at: AtOption = None,
@@ -168,6 +173,7 @@ def features(
         typer.Option("--against", help="Folder with another features/ to compare with."),
     ] = None,
     set_aside: SetAsideOption = False,
+    memory: MemoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the catalogue, check a changed one, or write the feature matrix of --events at --at."""
@@ -200,7 +206,14 @@ def features(
         from magml.cli.feature_matrix import write_features
 
         made = write_features(
-            events, at, out, domain, experiment=experiment, data=data, set_aside=set_aside
+            events,
+            at,
+            out,
+            domain,
+            experiment=experiment,
+            data=data,
+            set_aside=set_aside,
+            report=progress_lines(),
         )
         print_result(made.to_dict(), made.text(), as_json)
         return

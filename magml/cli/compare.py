@@ -12,12 +12,15 @@ from magml.cli.options import (
     EventsOption,
     JsonOption,
     LabelsOption,
+    MemoryOption,
     ThreadsOption,
     print_result,
     progress_lines,
 )
+from magml.memory import bounded
 
 
+@bounded()
 def compare(
     definition: Annotated[
         Path, typer.Argument(help="An experiment, or a model with --events and --labels.")
@@ -42,6 +45,7 @@ def compare(
         typer.Option("--normal-serum", help="Serum magnesium that is normal from here, mmol/L."),
     ] = None,
     track: Annotated[bool, typer.Option("--track/--no-track", help="Record in MLflow.")] = True,
+    memory: MemoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare a model with age + sex, serum magnesium, the depletion score and regressions."""

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magml.cli.catalogue import catalogue_rows
-from magml.cli.rows import write_table
 from magml.errors import InputError
+from magml.progress import Report, silent
 
 if TYPE_CHECKING:
     from magml.events.table import SetAside
-    from magml.features import FeatureMatrix
+    from magml.features.write import Written
     from magml.units import UnitReport
 
 
@@ -71,10 +71,11 @@ def write_features(
     experiment: Path | None = None,
     data: Path | None = None,
     set_aside: bool = False,
+    report: Report = silent,
 ) -> WrittenFeatures:
     """Build the feature matrix and write it; return what was done."""
     if experiment is not None:
-        return _experiment_features(experiment, data, events, at, out, domain, set_aside)
+        return _experiment_features(experiment, data, events, at, out, domain, set_aside, report)
     if events is None or at is None or out is None:
         raise InputError(
             "the feature matrix needs --events, --at and --out together",
@@ -84,8 +85,9 @@ def write_features(
         )
     from magml.definitions import read_catalogue
     from magml.events import read_events, read_prediction_times
-    from magml.features import build_matrix, compile_plan
+    from magml.features import compile_plan
     from magml.features.set_aside import set_aside_unfit
+    from magml.features.write import write_matrix
 
     names = None if domain is None else [row["feature"] for row in catalogue_rows(domain)]
     catalogue = read_catalogue()
@@ -93,8 +95,9 @@ def write_features(
     if set_aside:
         found = set_aside_unfit(found, catalogue)
     relation = read_prediction_times(at, found.connection, found)
-    matrix = build_matrix(compile_plan(catalogue, names), found, relation)
-    return _written(matrix, out, found.set_aside)
+    plan = compile_plan(catalogue, names)
+    made = write_matrix(plan, found, relation, out, report=report)
+    return _written(made, out, found.set_aside)
 
 
 def _experiment_features(
@@ -105,6 +108,7 @@ def _experiment_features(
     out: Path | None,
     domain: str | None,
     set_aside: bool,
+    report: Report,
 ) -> WrittenFeatures:
     """Write the features of an experiment's prediction times, with or without an outcome."""
     if data is None or out is None or events is not None or at is not None:
@@ -115,7 +119,8 @@ def _experiment_features(
         )
     from magml.experiments.rows import prediction_times
     from magml.experiments.study import read_definitions
-    from magml.features import build_matrix, compile_plan
+    from magml.features import compile_plan
+    from magml.features.write import write_matrix
 
     found = read_definitions(experiment, by_labels=False)
     if set_aside:
@@ -126,15 +131,16 @@ def _experiment_features(
         for name, feature in found.catalogue.features.items()
         if domain is None or feature.domain == domain
     ]
-    matrix = build_matrix(compile_plan(found.catalogue, names), cohort.events, cohort.relation)
-    return _written(matrix, out, cohort.events.set_aside)
+    plan = compile_plan(found.catalogue, names)
+    made = write_matrix(plan, cohort.events, cohort.relation, out, report=report)
+    return _written(made, out, cohort.events.set_aside)
 
 
-def _written(matrix: FeatureMatrix, out: Path, set_aside: tuple[SetAside, ...]) -> WrittenFeatures:
-    """Write a matrix and say what became of its values."""
+def _written(made: Written, out: Path, set_aside: tuple[SetAside, ...]) -> WrittenFeatures:
+    """Say what became of the values of a matrix that was written."""
     from magml.units.describe import seen
 
-    report = matrix.report
+    report = made.report
     units: UnitReport | None = report.units
 
     def said(findings: Any) -> tuple[str, ...]:
@@ -149,9 +155,9 @@ def _written(matrix: FeatureMatrix, out: Path, set_aside: tuple[SetAside, ...]) 
 
     missing = () if units is None else replace(units, findings=units.abstained).unfit(missing=True)
     return WrittenFeatures(
-        rows=len(matrix.values),
-        features=len(matrix.names),
-        out=write_table(matrix.to_pandas(), out),
+        rows=made.rows,
+        features=len(made.names),
+        out=str(out),
         converted=report.converted,
         inferred=report.assumed_units,
         left_out=said(missing),

@@ -14,11 +14,14 @@ from magml.cli.options import (
     ExperimentOption,
     JsonOption,
     LabelsOption,
+    MemoryOption,
     print_result,
 )
 from magml.errors import InputError
+from magml.memory import bounded
 
 
+@bounded()
 def monitor(
     bundle: Annotated[str, typer.Argument(help="A bundle's folder or models:/name@alias.")],
     events: EventsOption = None,
@@ -51,6 +54,7 @@ def monitor(
     track: Annotated[
         bool, typer.Option("--track/--no-track", help="Log metrics by period to MLflow.")
     ] = False,
+    memory: MemoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare records, scores and outcomes by period with what the model expects."""

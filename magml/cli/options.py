@@ -37,6 +37,12 @@ SetAsideOption = Annotated[
         "--set-aside", help="Leave out values whose unit cannot be trusted, site by site."
     ),
 ]
+MemoryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--memory", help="Memory for building features, such as 4GB; default a quarter of all."
+    ),
+]
 
 
 def progress_lines() -> Any:

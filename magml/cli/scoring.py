@@ -15,11 +15,14 @@ from magml.cli.options import (
     ExperimentOption,
     JsonOption,
     LabelsOption,
+    MemoryOption,
     SourceIdOption,
     print_result,
 )
+from magml.memory import bounded
 
 
+@bounded()
 def score(
     bundle: Annotated[str, typer.Argument(help="A bundle's folder or models:/name@alias.")],
     events: EventsOption = None,
@@ -31,6 +34,7 @@ def score(
         Path | None, typer.Option("--out", help="FILE.parquet or FILE.csv; default: print.")
     ] = None,
     source_ids: SourceIdOption = False,
+    memory: MemoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score prediction times: risk, instability range, band and warnings a row."""
@@ -65,6 +69,7 @@ def score(
     print_result(summary, f"{text}\nWritten to {written}", as_json)
 
 
+@bounded()
 def explain(
     bundle: Annotated[str, typer.Argument(help="A bundle's folder or models:/name@alias.")],
     events: EventsOption = None,
@@ -84,6 +89,7 @@ def explain(
     level: Annotated[
         str, typer.Option("--level", help="Bars of the plots: domain, concept or feature.")
     ] = "concept",
+    memory: MemoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Explain prediction times: every feature's exact contribution, with its evidence."""

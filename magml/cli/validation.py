@@ -13,8 +13,10 @@ from magml.cli.options import (
     ExperimentOption,
     JsonOption,
     LabelsOption,
+    MemoryOption,
     print_result,
 )
+from magml.memory import bounded
 
 _Replicates = Annotated[
     int, typer.Option("--replicates", min=2, help="Bootstrap resamples of people.")
@@ -22,6 +24,7 @@ _Replicates = Annotated[
 _Seed = Annotated[int, typer.Option("--seed")]
 
 
+@bounded()
 def validate(
     bundle: Annotated[str, typer.Argument(help="A bundle's folder or models:/name@alias.")],
     events: EventsOption = None,
@@ -31,6 +34,7 @@ def validate(
     out: Annotated[Path | None, typer.Option("--out", help="Folder for tables and plots.")] = None,
     replicates: _Replicates = 1000,
     seed: _Seed = 0,
+    memory: MemoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a model on labelled rows it has never seen; nothing is refitted."""
@@ -50,6 +54,7 @@ def validate(
     print_result({**found.to_dict(), "out": None if out is None else str(out)}, text, as_json)
 
 
+@bounded()
 def recalibrate(
     bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the new bundle.")] = None,
@@ -63,6 +68,7 @@ def recalibrate(
     data: DataOption = None,
     replicates: _Replicates = 1000,
     seed: _Seed = 0,
+    memory: MemoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fit a bundle's calibration to labelled rows; the old bundle is kept."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from magml.events import Events
 from magml.events.simulated import are_simulated
 from magml.files import sha256_bytes, sha256_file
+from magml.versions import library_versions
 
-#: Libraries whose version can change a result.
-_SHAPING = ("duckdb", "magml", "numpy", "optuna", "scikit-learn", "scipy", "xgboost")
+__all__ = ["data_fingerprint", "library_versions"]
 
 
 def data_fingerprint(events: Events) -> dict[str, Any]:
@@ -52,20 +51,3 @@ def data_fingerprint(events: Events) -> dict[str, Any]:
         "sha256": sha256_bytes("".join(hashes).encode()) if hashes else None,
         **({"simulated": True} if are_simulated(events) else {}),
     }
-
-
-def library_versions() -> dict[str, str]:
-    """Return the versions of the libraries that shape a result.
-
-    Examples
-    --------
-    >>> "xgboost" in library_versions()
-    True
-    """
-    found = {}
-    for name in _SHAPING:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from magml.errors import InputError
 from magml.experiments.characteristics import characteristics, share_missing
 from magml.experiments.result import metrics_of
 from magml.experiments.units_account import units_account
@@ -169,3 +170,14 @@ def _table(path: Path, rows: list[dict[str, Any]]) -> None:
     import pandas as pd
 
     pd.DataFrame(rows).to_csv(path, index=False)
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Refuse to replace a folder that no run of magml wrote."""
+    ours = (folder / "bundle" / "manifest.json").is_file()
+    if folder.exists() and not ours and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(
+            f"'{folder.name}' exists and is not a run of magml",
+            "a new folder, or an earlier run to replace",
+            "choose another --out",
+        )

@@ -11,7 +11,7 @@ import numpy as np
 
 from magml.errors import InputError, TrackingError
 from magml.experiments.fingerprint import data_fingerprint, library_versions
-from magml.experiments.outputs import write_results
+from magml.experiments.outputs import refuse_foreign, write_results
 from magml.experiments.result import TrainingResult, metrics_of
 from magml.experiments.study import (
     Study,
@@ -23,6 +23,8 @@ from magml.experiments.study import (
 )
 from magml.experiments.unfinished import Unfinished
 from magml.files import atomic_directory
+from magml.memory import bounded
+from magml.parts import Parts
 from magml.progress import Report, part, silent
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from magml.models.nested import NestedResult
 
 
+@bounded(inside=True)
 def train(
     definition: str | Path,
     *,
@@ -52,6 +55,7 @@ def train(
     track: bool = True,
     tracking_uri: str | None = None,
     workspace: str | Path | None = None,
+    memory: str | int | None = None,
     report: Report = silent,
 ) -> TrainingResult:
     """Train a model, estimate its performance, write its bundle and record the run.
@@ -103,6 +107,9 @@ def train(
     workspace
         Folder with ``features/``, ``models/`` and ``experiments/``; default the working
         directory, then the checkout, then the package.
+    memory
+        What reading records and building features may take, such as ``4GB``; default a quarter
+        of the machine's. The matrix and the boosters come beside it.
     report
         Called with the share done and what is being done.
 
@@ -134,16 +141,17 @@ def train(
     if set_aside:
         found = found.setting_aside()
     seed = found.experiment.validation.seed if seed is None else seed
+    folder = Path(out) / found.experiment.name
+    refuse_foreign(folder)
     study = build_study(
         found,
         data=data,
         events=events,
         labels=labels,
         threads=threads,
+        keep=Parts.beside(folder),
         report=part(report, 0.0, 0.06),
     )
-    folder = Path(out) / found.experiment.name
-    _refuse_foreign(folder)
     settings = {"seed": seed, "quick": quick, "peers": list(peers), "peer_rows": peer_rows}
     unfinished = Unfinished.of(folder, study, settings)
     nested = cross_validate(
@@ -385,14 +393,3 @@ def _contents(
         ),
         reference=reference,
     )
-
-
-def _refuse_foreign(folder: Path) -> None:
-    """Refuse to replace a folder that no run of magml wrote."""
-    ours = (folder / "bundle" / "manifest.json").is_file()
-    if folder.exists() and not ours and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(
-            f"'{folder.name}' exists and is not a run of magml",
-            "a new folder, or an earlier run to replace",
-            "choose another --out",
-        )

@@ -145,9 +145,10 @@ def build_study(
     events: Any = None,
     labels: Any = None,
     threads: int | None = None,
+    keep: Path | None = None,
     report: Report,
 ) -> Study:
-    """Open the data, form the cohort and build the features."""
+    """Open the data, form the cohort and build the features, finished ranges kept in `keep`."""
     from magml.features import build_matrix, compile_plan
     from magml.models.splits import connected_groups
 
@@ -174,7 +175,14 @@ def build_study(
         rows = cohort_rows(experiment, model, catalogue, open_data(experiment, data, catalogue))
     report(0.3, f"building features for {len(rows.labels)} prediction times")
     plan = compile_plan(catalogue)
-    matrix = build_matrix(plan, rows.events, rows.relation, threads=threads)
+    matrix = build_matrix(
+        plan,
+        rows.events,
+        rows.relation,
+        threads=threads,
+        keep=keep,
+        report=part(report, 0.3, 0.95),
+    )
     groups, resampled = rows.persons, rows.persons
     if experiment.validation.by_site and rows.sites is not None:
         groups, resampled = connected_groups(rows.persons, rows.sites), rows.sites

@@ -51,6 +51,7 @@ def build_features(
     features: Sequence[str] | None = None,
     workspace: str | Path | None = None,
     strict: bool = True,
+    memory: str | int | None = None,
 ) -> pd.DataFrame:
     """Return the feature table of prediction times.
 
@@ -69,6 +70,9 @@ def build_features(
         Folder whose ``features/`` is read when no catalogue is given.
     strict
         Whether units that cannot be converted are an error; else their values are left out.
+    memory
+        What the work may take beside the table, such as ``4GB``; default a quarter of the
+        machine's memory. Beyond it people are read by smaller ranges, and DuckDB spills.
 
     Returns
     -------
@@ -96,15 +100,17 @@ def build_features(
     from magml.engines import EngineTable
     from magml.events import read_events, read_prediction_times
     from magml.features.build import build_matrix
+    from magml.memory import limited
 
     plan = compile_plan(catalogue or read_catalogue(workspace), features)
     if isinstance(events, EngineTable):
         from magml.engines.build import build_matrix as build_on_engine
 
         return build_on_engine(plan, events, at, strict=strict).to_pandas()
-    found = read_events(events)
-    relation = read_prediction_times(at, found.connection, found)
-    return build_matrix(plan, found, relation, strict=strict).to_pandas()
+    with limited(memory):
+        found = read_events(events)
+        relation = read_prediction_times(at, found.connection, found)
+        return build_matrix(plan, found, relation, strict=strict).to_pandas()
 
 
 def __getattr__(name: str) -> Any:

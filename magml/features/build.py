@@ -84,7 +84,8 @@ def build_matrix(
     if plan.plugins:
         from magml.features.plugin_run import fill_plugins
 
-        fill_plugins(plan, events, at_relation, values, check=strict)
+        columns = {p.name: values[:, plan.features.index(p.name)] for p in plan.plugins}
+        fill_plugins(plan, events, at_relation, columns, check=strict)
     return building.matrix(values)
 
 

@@ -19,6 +19,7 @@ from magml.features.plan import Plan
 from magml.features.run import Part
 from magml.files import canonical_json, sha256_bytes
 from magml.parts import Parts
+from magml.versions import library_versions
 
 if TYPE_CHECKING:
     from magml.events.table import Events
@@ -50,8 +51,6 @@ class KeptRanges(Parts):
         plan, events, subject_id, t_us, strict
             What decides the features.
         """
-        from magml.experiments.fingerprint import library_versions
-
         content = events.connection.execute(
             f"SELECT count(*), sum(hash({_COLUMNS})::HUGEINT) FROM {events.relation}"
         ).fetchall()[0]

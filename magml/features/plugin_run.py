@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from itertools import groupby
@@ -33,7 +33,7 @@ def fill_plugins(
     plan: Plan,
     events: Events,
     at_relation: str,
-    values: NDArray[np.float32],
+    columns: Mapping[str, NDArray[np.float32]],
     *,
     check: bool,
 ) -> None:
@@ -43,8 +43,8 @@ def fill_plugins(
     ----------
     at_relation
         Relation with ``row_id``, ``subject_id``, ``prediction_time``.
-    values
-        float32 [n, p] in the order of ``row_id``, changed in place.
+    columns
+        By plug-in its column, float32 [n] in the order of ``row_id``, changed in place.
     check
         Whether the first people's values are put to the test, as in training.
 
@@ -58,13 +58,13 @@ def fill_plugins(
     """
     functions = resolve_plugins(plan.plugins)
     for item in plan.plugins:
-        column, function = plan.features.index(item.name), functions[item.name]
-        values[:, column] = np.nan
+        column, function = columns[item.name], functions[item.name]
+        column[:] = np.nan
         seen: list[tuple[Sequence[EventRow], datetime, float]] = []
         for rows, moments in _histories(plan, item, events, at_relation):
             for position, t in moments:
                 value = call(item.name, function, visible(rows, t), t)
-                values[position, column] = value
+                column[position] = value
                 if check and len(seen) < _CHECKED_PEOPLE:
                     seen.append((rows, t, value))
         if check:

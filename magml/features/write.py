@@ -1,0 +1,157 @@
+"""Writing a feature matrix to a file as its ranges are built, so that memory does not grow."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from magml.errors import InputError
+from magml.features.build import Building
+from magml.features.matrix import MappingReport
+from magml.features.plan import Plan
+from magml.files import atomic_file
+from magml.memory import limit
+from magml.parts import Parts
+from magml.progress import Report, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from magml.events.table import Events
+
+#: Numbers of a matrix that are written at once.
+_CELLS = 8_000_000
+_Write = Callable[["pd.DataFrame"], None]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written: its size, and how the events were mapped."""
+
+    rows: int
+    names: tuple[str, ...]
+    report: MappingReport
+
+
+def write_matrix(
+    plan: Plan,
+    events: Events,
+    at_relation: str,
+    out: Path,
+    *,
+    threads: int | None = None,
+    strict: bool = True,
+    report: Report = silent,
+) -> Written:
+    """Build the features of prediction times into a file.
+
+    Finished ranges of people are kept beside the file until it stands. A building that was killed
+    goes on after them, and ends in the same bytes.
+
+    Parameters
+    ----------
+    plan, events, at_relation, threads, strict, report
+        As for `magml.features.build_matrix`.
+    out
+        File that appears when all of it is written, ``.parquet`` or ``.csv``: ``subject_id``,
+        ``prediction_time``, then the features, in the order of ``row_id``.
+
+    Raises
+    ------
+    InputError
+        If the file is of another kind or cannot be written, and as `build_matrix`.
+    """
+    if out.suffix not in (".parquet", ".csv"):
+        raise InputError(
+            f"'{out.name}' ends in neither .parquet nor .csv",
+            "a file ending in .parquet or .csv",
+            "rename the output",
+        )
+    keep = Parts.beside(out)
+    building = Building.begun(plan, events, at_relation, threads, strict, keep, report)
+    plan, run = building.plan, building.run
+    plugins = {p.name: np.empty(len(run.subject_id), dtype=np.float32) for p in plan.plugins}
+    if plugins:
+        from magml.features.plugin_run import fill_plugins
+
+        fill_plugins(plan, events, at_relation, plugins, check=strict)
+    # Written among the parts: what a killed process half wrote goes with them.
+    with atomic_file(out, within=keep) as beside, _writer(beside, out.suffix) as write:
+        for rows, values in _in_order(building):
+            for name, column in plugins.items():
+                values[:, plan.features.index(name)] = column[rows]
+            write(_frame(building, rows, values))
+    Parts(keep, "").remove()
+    return Written(len(run.subject_id), plan.features, building.account())
+
+
+def _in_order(building: Building) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Yield rows and their values in the order of the prediction times."""
+    run = building.run
+    if (np.diff(run.by_subject) > 0).all():
+        for part in building.parts():
+            yield part.rows, part.values
+        return
+    # Prediction times in another order than people: the matrix lies on disk meanwhile.
+    shape = (len(run.subject_id), len(building.plan.features))
+    spill = limit().spill
+    spill.mkdir(parents=True, exist_ok=True)
+    place = spill / f"matrix-{id(run)}"
+    values = np.memmap(place, dtype=np.float32, mode="w+", shape=shape)
+    try:
+        for part in building.parts():
+            values[part.rows] = part.values
+        step = max(1, _CELLS // max(1, shape[1]))
+        for start in range(0, shape[0], step):
+            rows = np.arange(start, min(start + step, shape[0]))
+            yield rows, np.array(values[rows])
+    finally:
+        del values
+        place.unlink(missing_ok=True)
+
+
+def _frame(
+    building: Building, rows: NDArray[np.int64], values: NDArray[np.float32]
+) -> pd.DataFrame:
+    import pandas as pd
+
+    frame = pd.DataFrame(values, columns=list(building.plan.features), copy=False)
+    frame.insert(0, "prediction_time", building.run.t_us[rows].astype("datetime64[us]"))
+    frame.insert(0, "subject_id", building.run.subject_id[rows])
+    return frame
+
+
+@contextlib.contextmanager
+def _writer(path: Path, suffix: str) -> Iterator[_Write]:
+    """Yield a function that appends a table to a file."""
+    if suffix == ".csv":
+        from magml.spreadsheet import neutralised
+
+        with path.open("w", newline="", encoding="utf-8") as handle:
+            yield lambda frame: neutralised(frame).to_csv(
+                handle, index=False, header=handle.tell() == 0
+            )
+        return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    writer: pq.ParquetWriter | None = None
+
+    def write(frame: pd.DataFrame) -> None:
+        nonlocal writer
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        if writer is None:
+            writer = pq.ParquetWriter(path, table.schema)
+        writer.write_table(table)
+
+    try:
+        yield write
+    finally:
+        if writer is not None:
+            writer.close()
