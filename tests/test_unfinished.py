@@ -100,7 +100,7 @@ def test_a_part_that_does_not_read_is_computed_again(given, whole, tmp_path, mon
 
 
 def test_features_are_not_built_again(given, whole, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(ranges, "ROWS", 20_000)
+    monkeypatch.setattr(ranges, "ROWS", 2_000)
     real, read = Reader.read, []
 
     def counting(self, first: int, last: int):
