@@ -11,7 +11,6 @@ import functools
 import inspect
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from magml import leftovers
 from magml.errors import InputError
 
 #: Python, numpy, Arrow and DuckDB take 250 MB before the first row is read.
@@ -71,14 +71,13 @@ def limited(size: str | int | None, beside: str | os.PathLike[str] | None = None
     """
     held = limit()
     wanted = held.size if size is None else memory_size(size)
-    spill = held.spill if beside is None else _beside(Path(beside))
-    token = _LIMIT.set(Memory(wanted, spill))
-    try:
-        yield
-    finally:
-        _LIMIT.reset(token)
-        if beside is not None:
-            shutil.rmtree(spill, ignore_errors=True)
+    place = contextlib.nullcontext(held.spill) if beside is None else _beside(Path(beside))
+    with place as spill:
+        token = _LIMIT.set(Memory(wanted, spill))
+        try:
+            yield
+        finally:
+            _LIMIT.reset(token)
 
 
 def bounded(*, inside: bool = False) -> Callable[[_Function], _Function]:
@@ -159,27 +158,14 @@ def _temporary() -> Path:
     return Path(tempfile.gettempdir()) / f"magml-{os.getpid()}"
 
 
-def _beside(output: Path) -> Path:
-    """Make a folder beside an output; remove those that killed processes left there."""
-    start = f".{output.name}.spill-"
+@contextlib.contextmanager
+def _beside(output: Path) -> Iterator[Path]:
+    """Yield a hidden folder beside an output; what killed processes left there is removed."""
     parent = next(folder for folder in output.absolute().parents if folder.is_dir())
-    spill = parent / f"{start}{os.getpid()}"
-    try:
-        for left in parent.glob(f"{start}*"):
-            pid = left.name.removeprefix(start)
-            if pid.isdigit() and not _alive(int(pid)):
-                shutil.rmtree(left, ignore_errors=True)
-        spill.mkdir(mode=0o700, exist_ok=True)  # what spills holds records
-    except OSError:
-        return _temporary()  # that nothing can be written there is told when it is written
-    return spill
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    if not os.access(parent, os.W_OK):
+        yield _temporary()  # that nothing can be written there is told when it is written
+        return
+    target = parent / output.name
+    leftovers.clean(target)
+    with leftovers.beside(target) as folder:
+        yield folder

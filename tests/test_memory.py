@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import magml.memory
+from magml import leftovers
 from magml.errors import InputError
 from magml.events import connect
 from magml.features.ranges import CELLS, ROWS, Size
@@ -72,13 +72,14 @@ def test_a_limit_holds_within_and_spills_beside_the_output(tmp_path: Path) -> No
 
 
 def test_what_a_killed_process_spilled_is_removed(tmp_path: Path) -> None:
-    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
-                          capture_output=True, text=True, check=True).stdout.strip()  # fmt: skip
-    (tmp_path / f".out.spill-{gone}").mkdir()
-    (tmp_path / f".out.spill-{os.getppid()}").mkdir()  # alive: another's
-    with limited(None, beside=tmp_path / "out"):
-        pass
-    assert [path.name for path in tmp_path.iterdir()] == [f".out.spill-{os.getppid()}"]
+    (tmp_path / ".out.magml-abcdefgh").mkdir()  # nobody holds it
+    with leftovers.beside(tmp_path / "out") as others:
+        with limited(None, beside=tmp_path / "out"):
+            pass
+        assert list(tmp_path.iterdir()) == [others]
+    with limited(None, beside=tmp_path / "no" / "such" / "out"):
+        assert limit().spill.parent == tmp_path  # made only when something is written there
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ranges_follow_memory_and_stop_growing() -> None:
@@ -93,7 +94,8 @@ def test_a_function_runs_in_the_memory_it_is_given(tmp_path: Path) -> None:
     def work(out: Path = tmp_path, memory: str | None = None) -> tuple[int, Path]:
         return limit().size, limit().spill
 
-    assert work(memory="600MB") == (600_000_000, tmp_path / f".work.spill-{os.getpid()}")
+    size, spill = work(memory="600MB")
+    assert (size, spill.parent) == (600_000_000, tmp_path)
     assert work()[0] == machine_memory() // 4
     with pytest.raises(InputError):
         work(memory="little")

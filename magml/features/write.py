@@ -81,8 +81,7 @@ def write_matrix(
         from magml.features.plugin_run import fill_plugins
 
         fill_plugins(plan, events, at_relation, plugins, check=strict)
-    # Written among the parts: what a killed process half wrote goes with them.
-    with atomic_file(out, within=keep) as beside, _writer(beside, out.suffix) as write:
+    with atomic_file(out) as beside, _writer(beside, out.suffix) as write:
         for rows, values in _in_order(building):
             for name, column in plugins.items():
                 values[:, plan.features.index(name)] = column[rows]
