@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from magml import leftovers
 from magml.errors import InputError
+from magml.leftovers import beside as hidden_beside
+from magml.leftovers import clean
 
 #: Python, numpy, Arrow and DuckDB take 250 MB before the first row is read.
 LEAST = 500 * 1000**2
@@ -166,6 +167,6 @@ def _beside(output: Path) -> Iterator[Path]:
         yield _temporary()  # that nothing can be written there is told when it is written
         return
     target = parent / output.name
-    leftovers.clean(target)
-    with leftovers.beside(target) as folder:
+    clean(target)
+    with hidden_beside(target) as folder:
         yield folder
