@@ -190,18 +190,20 @@ def fit(model: Any, worlds: list[Seen]) -> dict[str, Scorer]:
     scorers["depletion score, age, sex"] = lambda s: mds.decision_function(score(model, s))
     size = LogisticRegression(max_iter=2000).fit(np.vstack([body(s) for s in worlds]), y)
     scorers["weight, age, sex"] = lambda s: size.decision_function(body(s))
-    for name, columns in (("bound: causes and flows known", causes), ("bound: and nature known",
-                                                                      everything)):  # fmt: skip
-        names, X = _stacked([columns(s) for s in worlds])
-        bag = fit_bag(
-            X, y, np.arange(len(y)), Estimator(members=3, rounds=300, parameters={
-                "max_depth": 5, "learning_rate": 0.06, "colsample_bytree": 0.6}),
-            seed=1, features=names,
-        )  # fmt: skip
-        scorers[name] = lambda s, b=bag, c=columns, n=names: b.margin(
-            c(s).reindex(columns=list(n), fill_value=0.0).to_numpy(np.float32)
-        )
+    scorers["bound: causes and flows known"] = bound(causes, worlds, y)
+    scorers["bound: and nature known"] = bound(everything, worlds, y)
     return scorers
+
+
+def bound(columns: Callable[[Seen], pd.DataFrame], worlds: list[Seen], y: np.ndarray) -> Scorer:
+    """Return what boosted trees make of truths that nobody can have."""
+    names, X = _stacked([columns(world) for world in worlds])
+    parameters = {"max_depth": 5, "learning_rate": 0.06, "colsample_bytree": 0.6}
+    estimator = Estimator(members=3, rounds=300, parameters=parameters)
+    bag = fit_bag(X, y, np.arange(len(y)), estimator, seed=1, features=names)
+    return lambda s: bag.margin(
+        columns(s).reindex(columns=list(names), fill_value=0.0).to_numpy(np.float32)
+    )
 
 
 def bundle(model: Any, seen: Seen, institution: str) -> np.ndarray:

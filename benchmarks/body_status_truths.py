@@ -37,6 +37,7 @@ SHIPPED, OWN = "the shipped model", "boosted trees, learned from this truth"
 LOGISTIC, THIN = "logistic, learned from this truth", "the same without weight, height, BMI"
 SERUM, SCORE = "serum alone, measured today", "depletion score, age, sex"
 SIZE, AGE = "weight, age, sex", "age, sex"
+CAUSES, NATURE = "bound: causes and flows known", "bound: and nature known"
 #: People are compared with others of their tenth of weight.
 GROUPS = 10
 Scorer = Callable[["Seen"], np.ndarray]
@@ -81,6 +82,10 @@ def fit_truths(
         bag = fit_bag(
             X, y, np.arange(len(y)), model.definition.estimator, seed=1, features=model.features
         )
+        bounds = {
+            name: bench.bound(columns, worlds, y)
+            for name, columns in ((CAUSES, bench.causes), (NATURE, bench.everything))
+        }
         found[truth] = {
             SERUM: lambda s: -s.serum,
             SCORE: simple(lambda s: bench.score(model, s), score),
@@ -90,6 +95,7 @@ def fit_truths(
             OWN: lambda s, b=bag: b.margin(model.columns(s.matrix(bench.TODAY))),
             LOGISTIC: logistic(np.ones(len(thin), bool)),
             THIN: logistic(thin),
+            **bounds,
         }
     return found
 
@@ -157,8 +163,16 @@ def truth_tables(rows: list[dict[str, Any]], limits: dict[str, float]) -> str:
             ]
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
         parts.append("\n".join(lines))
+    parts.append(_with_weight(table))
     parts.append(_gains(table))
     return "\n\n".join(parts)
+
+
+def _with_weight(table: pd.DataFrame) -> str:
+    found = table.groupby(["truth", "model"], sort=False)["with_weight"].mean()
+    said = [f"{found[FIRST, SHIPPED]:.2f} for {SHIPPED}"]
+    said += [f"{found[truth, OWN]:.2f} where trees learn from {truth}" for truth in TRUTHS]
+    return "Rank correlation of scores with weight, mean over worlds: " + "; ".join(said) + "."
 
 
 def _gains(table: pd.DataFrame) -> str:
