@@ -23,9 +23,9 @@ from typing import Any
 
 MARK = "magml-benchmark "
 #: Share of all processors that others may take of a run that counts.
-CALM = 0.05
+CALM = 0.10
 #: Longest wait for a calm machine before a run, in seconds.
-PATIENCE = 20.0
+PATIENCE = 1.0
 
 
 def once(way: Callable[[], Any], patience: float = PATIENCE) -> None:

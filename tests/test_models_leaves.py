@@ -71,7 +71,7 @@ def test_the_settings_of_the_models_guarantee_it() -> None:
     assert fewest(bag, X, people) >= 10 - 1
 
 
-def test_the_count_equals_the_one_made_apart() -> None:
+def test_the_count_equals_the_one_made_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     X, y, people = history(3)
     booster = xgb.train(
         {"max_depth": 3, "min_child_weight": 0, "seed": derive_seed(1, "a", 0)},
@@ -79,3 +79,7 @@ def test_the_count_equals_the_one_made_apart() -> None:
     )  # fmt: skip
     one = type("Bag", (), {"boosters": [booster]})()
     assert least_people(booster, X, people) == fewest(one, X, people)
+    mixed = np.random.default_rng(5).permutation(len(X))
+    for block in (1, 7, 100):  # a person is never counted in two blocks
+        monkeypatch.setattr("magml.models.leaves._BLOCK", block)
+        assert least_people(booster, X, people[mixed], mixed) == fewest(one, X, people)

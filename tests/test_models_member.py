@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xgboost as xgb
 from pydantic import ValidationError
 
 from magml.definitions.model import Estimator
+from magml.errors import InputError
+from magml.memory import limited
 from magml.models import member as member_module
 from magml.models.bag import fit_bag
+from magml.models.member import booster_parameters, has_cuda
 
 ONE = Estimator(members=1, rounds=20, subsample_people=1.0, parameters={"min_child_weight": 1.0})
 
@@ -109,14 +114,70 @@ def test_early_stopping_needs_people_left_out():
         Estimator(subsample_people=1.0, early_stopping=5)
 
 
-def test_without_a_graphics_processor_cuda_trains_on_the_processor(rows):
-    asked = ONE.model_copy(update={"device": "cuda"})
-    if xgb.build_info().get("USE_CUDA") and _has_cuda():
+@pytest.mark.parametrize("stopping", [None, 5])
+def test_a_matrix_binned_on_disk_gives_the_trees_of_one_in_memory(
+    rows, monkeypatch, tmp_path, stopping
+):
+    monkeypatch.setattr(member_module, "_SMALL", 0)
+    monkeypatch.setattr(member_module, "_BATCH", 700)  # seven batches
+    estimator = ONE.model_copy(
+        update={"members": 2, "subsample_people": 0.8, "early_stopping": stopping}
+    )
+    made = []
+    real = xgb.ExtMemQuantileDMatrix
+
+    def counted(batches, **options):
+        made.append(batches.cache_prefix)
+        return real(batches, **options)
+
+    whole = fit_bag(*rows, estimator, seed=2, threads=2, memory=10**9)
+    monkeypatch.setattr(xgb, "ExtMemQuantileDMatrix", counted)
+    with limited(None, tmp_path / "run"):
+        found = fit_bag(*rows, estimator, seed=2, threads=2, memory=10_000)
+    assert found.to_bytes() == whole.to_bytes()
+    assert len(made) == (2 if stopping is None else 4)
+    assert all(Path(name).is_relative_to(tmp_path) for name in made)
+    assert not list(tmp_path.rglob("*"))  # nothing of the records is left
+
+
+def test_members_are_fewer_at_once_where_memory_is_short(rows, monkeypatch):
+    monkeypatch.setattr(member_module, "_SMALL", 0)
+    X, y, person = rows
+    at_once = []
+    monkeypatch.setattr(
+        "magml.models.bag.booster_parameters",
+        lambda *given: at_once.append(4 // given[3]) or booster_parameters(*given),
+    )
+    four = ONE.model_copy(update={"members": 4})
+    for share in (1.2, 3.5, 9):
+        room = X.nbytes + int(share * 6 * X.size)
+        fit_bag(X, y, person, four, seed=2, threads=4, memory=room)
+    fit_bag(X, y, person, four, seed=2, threads=4, memory=1)
+    assert at_once == [1, 4 // (4 // 3), 4, 1]
+
+
+def test_cuda_is_passed_on_and_members_take_turns(rows, monkeypatch):
+    asked = ONE.model_copy(update={"device": "cuda", "members": 2})
+    monkeypatch.setattr(member_module, "has_cuda", lambda: True)
+    devices = []
+    real = xgb.train
+
+    def train(settings, *given, **options):
+        devices.append((settings["device"], settings["nthread"]))
+        return real({**settings, "device": "cpu"}, *given, **options)
+
+    monkeypatch.setattr(xgb, "train", train)
+    bag = fit_bag(*rows, asked, seed=2, threads=2)
+    assert devices == [("cuda", 2), ("cuda", 2)]
+    monkeypatch.undo()
+    assert (
+        bag.to_bytes() == fit_bag(*rows, ONE.model_copy(update={"members": 2}), seed=2).to_bytes()
+    )
+
+
+def test_without_a_graphics_processor_cuda_is_refused(rows):
+    if has_cuda():
         pytest.skip("a graphics processor is here")
-    assert fit_bag(*rows, asked, seed=2).to_bytes() == fit_bag(*rows, ONE, seed=2).to_bytes()
-
-
-def _has_cuda() -> bool:
-    import shutil
-
-    return shutil.which("nvidia-smi") is not None
+    asked = ONE.model_copy(update={"device": "cuda"})
+    with pytest.raises(InputError, match="no graphics processor that XGBoost can use"):
+        fit_bag(*rows, asked, seed=2)

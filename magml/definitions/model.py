@@ -104,8 +104,8 @@ class Estimator(Frozen):
 
     `parameters` are XGBoost's names; those not given take :data:`BOOSTER_DEFAULTS`. With
     `early_stopping` a member stops when so many trees did not lower the log loss of the people
-    left out of it; `rounds` is then the most. `device: cuda` trains on a graphics processor where
-    there is one, and on the processor where there is none.
+    left out of it; `rounds` is then the most. `device: cuda` trains on a graphics processor; where
+    there is none, training says so and stops.
     """
 
     members: int = Field(default=10, ge=1)

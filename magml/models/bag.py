@@ -14,8 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from magml.definitions.model import Estimator
 from magml.errors import BundleError, CohortError, InputError, MagmlError
+from magml.memory import limit
 from magml.models.leaves import with_people_in_leaves
 from magml.models.member import TrainingRows, booster_parameters, fit_member
+from magml.models.parts import by_parts
 from magml.models.seeds import derive_seed
 from magml.models.tree_shap import member_contributions, row_blocks
 from magml.models.ubj import check_booster
@@ -174,21 +176,7 @@ class Bag:
 
     def _by_parts(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return contributions summed in float64 over short runs of trees."""
-        values = np.zeros((len(matrix), len(self.features) + 1))
-        margin = np.zeros(len(matrix))
-        for booster in self.boosters:
-            base = _base(booster)
-            rounds = booster.num_boosted_rounds()
-            for start in range(0, rounds, 25):
-                part = booster[start : min(start + 25, rounds)]
-                part.set_param({"nthread": 1})
-                values += _contributions(part, matrix)
-                margin += _margin(matrix, part)
-                if start:
-                    values[:, -1] -= base
-                    margin -= base
-        values /= len(self.boosters)
-        margin /= len(self.boosters)
+        values, margin = by_parts(self.boosters, matrix)
         off = np.abs(values.sum(axis=1) - margin)
         if off.max() > TOLERANCE:
             raise MagmlError(
@@ -212,6 +200,7 @@ def fit_bag(
     features: Sequence[str] | None = None,
     monotone: Mapping[str, int] | None = None,
     rows: NDArray[np.bool_] | None = None,
+    memory: int | None = None,
 ) -> Bag:
     """Train a bag of boosters, each on a subsample of people without replacement.
 
@@ -238,6 +227,10 @@ def fit_bag(
         Column name to +1 (risk may only rise with it) or -1 (only fall).
     rows
         Rows to train on, shape (n,); default all. The others cost no memory.
+    memory
+        Bytes that training may take, `X` included unless it is mapped from a file; default what
+        `magml.memory` allows. Members are then trained fewer at once, and a matrix of more than
+        20 million values that does not fit is binned on disk, with the same trees.
 
     Returns
     -------
@@ -248,7 +241,8 @@ def fit_bag(
     CohortError
         If `y` has one class only.
     InputError
-        If shapes do not fit, or a constraint names an unknown column.
+        If shapes do not fit, a constraint names an unknown column, or the estimator asks for a
+        graphics processor and there is none.
 
     Examples
     --------
@@ -278,10 +272,15 @@ def fit_bag(
         )
     names = tuple(features) if features is not None else tuple(_default_names(matrix.shape[1]))
     workers = max(1, threads or 1)
-    at_once = 1 if estimator.device == "cuda" else min(workers, estimator.members)
+    training = TrainingRows(matrix, outcome, weight)
+    room = limit().size if memory is None else memory
+    room -= 0 if isinstance(matrix.base, np.memmap) else matrix.nbytes
+    each = training.binned(len(pool))
+    at_once = min(workers, estimator.members, max(1, room // each))
+    if estimator.device == "cuda":
+        at_once = 1
     parameters = booster_parameters(estimator, names, monotone, workers // at_once)
     _, person = np.unique(group[pool], return_inverse=True)
-    training = TrainingRows(matrix, outcome, weight)
     train = partial(
         _fit_member,
         training,
@@ -291,6 +290,7 @@ def fit_bag(
         parameters=parameters,
         cuts=training.cuts(pool, int(parameters["max_bin"]), workers),
         seed=seed,
+        on_disk=each > room,
     )
     if at_once == 1:
         boosters = [train(number) for number in range(estimator.members)]
@@ -314,6 +314,7 @@ def _fit_member(
     parameters: dict[str, Any],
     cuts: xgb.DMatrix | None,
     seed: int,
+    on_disk: bool,
 ) -> xgb.Booster:
     """Train one member on its people among the rows of `pool`."""
     chosen = _member_rows(
@@ -330,12 +331,14 @@ def _fit_member(
             estimator.rounds,
             cuts=cuts,
             early_stopping=estimator.early_stopping,
+            on_disk=on_disk,
         )
 
     return with_people_in_leaves(
         fit,
         {**parameters, "seed": derive_seed(seed, "member", number)},
-        lambda: training.X[own],
+        training.X,
+        own,
         person[chosen],
         training.weight is not None,
     )
@@ -365,28 +368,3 @@ def _margins(boosters: Sequence[xgb.Booster], matrix: NDArray[np.float32]) -> ND
     data = xgb.DMatrix(matrix, missing=np.nan, nthread=1)
     found = [b.predict(data, output_margin=True, validate_features=False) for b in boosters]
     return np.stack(found, axis=1).astype(np.float64)
-
-
-def _margin(matrix: NDArray[np.float32], booster: xgb.Booster) -> NDArray[np.float64]:
-    """Return a member's log-odds, computed on the array itself (no copy into a DMatrix)."""
-    found = booster.inplace_predict(
-        matrix, predict_type="margin", missing=np.nan, validate_features=False
-    )
-    return np.asarray(found, dtype=np.float64)
-
-
-def _contributions(booster: xgb.Booster, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a booster's tree SHAP values by XGBoost itself, its base in the last column."""
-    import xgboost as xgb
-
-    data = xgb.DMatrix(matrix, missing=np.nan, nthread=1)
-    return booster.predict(data, pred_contribs=True, validate_features=False)
-
-
-def _base(booster: xgb.Booster) -> float:
-    """Return a booster's starting log-odds, from which the first tree departs."""
-    import json
-
-    text = json.loads(booster.save_config())["learner"]["learner_model_param"]["base_score"]
-    probability = float(str(text).strip("[]"))
-    return math.log(probability / (1 - probability))

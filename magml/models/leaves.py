@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 
 #: Fewest people whose training rows reach a leaf.
 LEAST_PEOPLE = 5
-#: Rows whose leaves are held at once.
+#: Rows whose leaves are held at once, and those of the person with whom they end.
 _BLOCK = 65_536
 _DOUBLINGS = 12
 
 
-def least_people(booster: xgb.Booster, X: NDArray[np.float32], people: NDArray[Any]) -> int:
+def least_people(
+    booster: xgb.Booster,
+    X: NDArray[np.float32],
+    people: NDArray[Any],
+    rows: NDArray[np.intp] | None = None,
+) -> int:
     """Return the fewest different people in any leaf of a booster.
 
     Parameters
@@ -30,9 +35,11 @@ def least_people(booster: xgb.Booster, X: NDArray[np.float32], people: NDArray[A
     booster
         The booster.
     X
-        Its training rows, shape (n, p).
+        Matrix, shape (n, p).
     people
-        The person of each row, shape (n,).
+        The person of each training row, shape (m,).
+    rows
+        The m training rows of `X`; default all.
 
     Returns
     -------
@@ -51,25 +58,48 @@ def least_people(booster: xgb.Booster, X: NDArray[np.float32], people: NDArray[A
     import xgboost as xgb
 
     _, person = np.unique(people, return_inverse=True)
-    reached: list[dict[int, list[NDArray[np.intp]]]] = []
-    for start in range(0, len(X), _BLOCK):
-        data = xgb.DMatrix(X[start : start + _BLOCK], missing=np.nan, nthread=1)
+    # In the order of people, so that the rows of a person stand together in every leaf, and so
+    # that no person is met in two blocks.
+    order = np.argsort(person, kind="stable")
+    places, person = order if rows is None else rows[order], person[order]
+    counts: list[NDArray[np.int64]] = []  # of each tree, people by node
+    start = 0
+    while start < len(places):
+        last = person[min(start + _BLOCK, len(places)) - 1]
+        end = int(np.searchsorted(person, last, side="right"))
+        data = xgb.DMatrix(X[places[start:end]], missing=np.nan, nthread=1)
         leaves = booster.predict(data, pred_leaf=True, validate_features=False)
-        leaves = leaves.reshape(len(leaves), -1).astype(np.int64)
-        own = person[start : start + _BLOCK]
-        if not reached:
-            reached = [{} for _ in range(leaves.shape[1])]
-        for tree, found in enumerate(leaves.T):
-            for leaf in np.unique(found):
-                reached[tree].setdefault(int(leaf), []).append(np.unique(own[found == leaf]))
-    counts = [len(np.unique(np.concatenate(parts))) for tree in reached for parts in tree.values()]
-    return min(counts, default=int(person.max()) + 1 if len(person) else 0)
+        leaves = leaves.reshape(len(leaves), -1).astype(np.intp)
+        new = [_people_by_node(column, person[start:end]) for column in leaves.T]
+        counts = [_added(*pair) for pair in zip(counts, new, strict=True)] if counts else new
+        start = end
+    everybody = int(person.max()) + 1 if len(person) else 0
+    return min((int(tree[tree > 0].min()) for tree in counts), default=everybody)
+
+
+def _people_by_node(leaf: NDArray[np.intp], person: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Return how many people are in each node, given rows in the order of people."""
+    short = np.uint16 if leaf.max() < 2**16 else np.int64  # what is short is sorted by its bits
+    order = np.argsort(leaf.astype(short), kind="stable")
+    leaf, person = leaf[order], person[order]
+    first = np.ones(len(leaf), dtype=bool)
+    first[1:] = (leaf[1:] != leaf[:-1]) | (person[1:] != person[:-1])
+    return np.bincount(leaf[first])
+
+
+def _added(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the sum of counts, of which one may end earlier."""
+    short, long = sorted((one, other), key=len)
+    found = long.copy()
+    found[: len(short)] += short
+    return found
 
 
 def with_people_in_leaves(
     fit: Callable[[dict[str, Any]], xgb.Booster],
     parameters: dict[str, Any],
-    rows: Callable[[], NDArray[np.float32]],
+    X: NDArray[np.float32],
+    rows: NDArray[np.intp],
     people: NDArray[Any],
     weighted: bool,
 ) -> xgb.Booster:
@@ -85,8 +115,8 @@ def with_people_in_leaves(
         Fits with parameters.
     parameters
         XGBoost's parameters.
-    rows
-        Gives the training rows, shape (n, p).
+    X, rows
+        Matrix, shape (n, p), and the training rows in it, shape (m,).
     people
         The person of each, shape (n,).
     weighted
@@ -98,7 +128,7 @@ def with_people_in_leaves(
         booster = fit({**parameters, "min_child_weight": weight})
         if not weighted and 4 * weight >= LEAST_PEOPLE * int(each.max()):
             return booster
-        least = least_people(booster, rows(), people)
+        least = least_people(booster, X, people, rows)
         if least >= min(LEAST_PEOPLE, len(each)):
             return booster
         weight = max(2 * weight, 1.0)

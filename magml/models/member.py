@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +15,7 @@ from numpy.typing import NDArray
 
 from magml.definitions.model import Estimator
 from magml.errors import InputError
+from magml.memory import limit
 
 if TYPE_CHECKING:
     import xgboost as xgb
@@ -21,6 +26,8 @@ _SMALL = 20_000_000
 _CUT_ROWS = 20_000
 #: Values of one batch.
 _BATCH = 10_000_000
+#: Bytes that XGBoost takes for a value of a binned matrix with missing values, and for finding it.
+_BYTES = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,17 +63,29 @@ class TrainingRows:
         some = rows[np.unique(np.linspace(0, len(rows) - 1, _CUT_ROWS).astype(np.intp))]
         return xgb.QuantileDMatrix(self.X[some], max_bin=max_bin, missing=np.nan, nthread=threads)
 
+    def binned(self, rows: int) -> int:
+        """Return the bytes that a binned matrix of so many rows takes in memory."""
+        return _BYTES * rows * self.X.shape[1]
+
     def data(
-        self, rows: NDArray[np.intp], max_bin: int, threads: int, cuts: xgb.DMatrix | None
+        self,
+        rows: NDArray[np.intp],
+        max_bin: int,
+        threads: int,
+        cuts: xgb.DMatrix | None,
+        folder: str | None = None,
     ) -> xgb.DMatrix:
-        """Return rows as XGBoost takes them; with shared cuts they are binned batch by batch."""
+        """Return rows as XGBoost takes them; with shared cuts they are binned batch by batch.
+
+        With a folder the binned batches stay there, and training reads them one after another.
+        """
         import xgboost as xgb
 
         if cuts is None:
             return xgb.DMatrix(**self._batch(rows), missing=np.nan, nthread=threads)
-        return xgb.QuantileDMatrix(
-            _batches(self, rows), max_bin=max_bin, missing=np.nan, nthread=threads, ref=cuts
-        )
+        shape = xgb.QuantileDMatrix if folder is None else xgb.ExtMemQuantileDMatrix
+        batches = _batches(self, rows, folder)
+        return shape(batches, max_bin=max_bin, missing=np.nan, nthread=threads, ref=cuts)
 
     def _batch(self, rows: NDArray[np.intp]) -> dict[str, Any]:
         """Return a copy of rows with outcome and weight."""
@@ -74,7 +93,7 @@ class TrainingRows:
         return {"data": self.X[rows], "label": self.y[rows], **weight}
 
 
-def _batches(training: TrainingRows, rows: NDArray[np.intp]) -> xgb.DataIter:
+def _batches(training: TrainingRows, rows: NDArray[np.intp], folder: str | None) -> xgb.DataIter:
     """Return an iterator over copies of some rows at a time."""
     import xgboost as xgb
 
@@ -82,7 +101,8 @@ def _batches(training: TrainingRows, rows: NDArray[np.intp]) -> xgb.DataIter:
 
     class Batches(xgb.DataIter):
         def __init__(self) -> None:
-            super().__init__(release_data=True)
+            prefix = None if folder is None else tempfile.mkdtemp(dir=folder) + "/rows"
+            super().__init__(cache_prefix=prefix, release_data=True)
             self.start = 0
 
         def next(self, input_data: Callable[..., Any]) -> bool:
@@ -104,7 +124,20 @@ def booster_parameters(
     monotone: Mapping[str, int] | None,
     threads: int,
 ) -> dict[str, Any]:
-    """Return XGBoost's parameters."""
+    """Return XGBoost's parameters.
+
+    Raises
+    ------
+    InputError
+        If the estimator asks for a graphics processor and there is none, or a constraint names
+        an unknown column.
+    """
+    if estimator.device == "cuda" and not has_cuda():
+        raise InputError(
+            "the device cuda, and no graphics processor that XGBoost can use",
+            "an NVIDIA graphics processor with its driver, or the device cpu",
+            "train where there is one, or set estimator: {device: cpu} in the model's file",
+        )
     parameters: dict[str, Any] = {
         **estimator.parameters,
         "objective": "binary:logistic",
@@ -135,6 +168,7 @@ def fit_member(
     *,
     cuts: xgb.DMatrix | None = None,
     early_stopping: int | None = None,
+    on_disk: bool = False,
 ) -> xgb.Booster:
     """Train one booster.
 
@@ -155,25 +189,60 @@ def fit_member(
     early_stopping
         Stop when so many trees did not lower the log loss, and drop them. Without rows of both
         classes left out there is nothing to measure, and all rounds are kept.
+    on_disk
+        Keep the binned rows in a temporary folder instead of memory, where there are shared cuts.
+        The trees are the same, byte for byte.
 
     Returns
     -------
     xgboost.Booster
     """
-    import xgboost as xgb
 
-    max_bin, threads = int(parameters["max_bin"]), int(parameters["nthread"])
     settings = {
         **parameters,
         "base_score": min(max(training.prevalence(rows), 1e-6), 1 - 1e-6),
     }
-    data = training.data(rows, max_bin, threads, cuts)
+    place: AbstractContextManager[str | None] = (
+        _spill() if on_disk and cuts is not None else nullcontext()
+    )
+    with place as folder:
+        found = _trained(training, rows, left_out, settings, rounds, cuts, early_stopping, folder)
+    # Bags run their members side by side, and predict where they are.
+    found.set_param({"nthread": 1, "device": "cpu"})
+    return found
+
+
+@contextmanager
+def _spill() -> Iterator[str]:
+    """Yield a folder for binned records, which is removed with them."""
+    beside = limit().spill
+    beside.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="train-", dir=beside) as folder:
+        yield folder
+
+
+def _trained(
+    training: TrainingRows,
+    rows: NDArray[np.intp],
+    left_out: NDArray[np.intp],
+    settings: dict[str, Any],
+    rounds: int,
+    cuts: xgb.DMatrix | None,
+    early_stopping: int | None,
+    folder: str | None,
+) -> xgb.Booster:
+    """Train on binned rows, which are gone when this returns."""
+    import xgboost as xgb
+
+    max_bin, threads = int(settings["max_bin"]), int(settings["nthread"])
+    data = training.data(rows, max_bin, threads, cuts, folder)
     outcome = training.y[left_out]
     if early_stopping is None or not left_out.size or outcome.min() == outcome.max():
-        found = xgb.train(settings, data, num_boost_round=rounds)
-        found.set_param({"nthread": 1})  # bags run their members side by side
-        return found
-    apart = xgb.DMatrix(**training._batch(left_out), missing=np.nan, nthread=threads)
+        return xgb.train(settings, data, num_boost_round=rounds)
+    if folder is None:
+        apart = xgb.DMatrix(**training._batch(left_out), missing=np.nan, nthread=threads)
+    else:
+        apart = training.data(left_out, max_bin, threads, data, folder)
     found = xgb.train(
         {**settings, "eval_metric": "logloss"},
         data,
@@ -184,5 +253,20 @@ def fit_member(
     )
     kept = found[: found.best_iteration + 1]
     kept.set_attr(best_iteration=None, best_score=None)  # one form, however it was trained
-    kept.set_param({"nthread": 1})
     return kept
+
+
+@cache
+def has_cuda() -> bool:
+    """Return whether XGBoost finds a graphics processor: asked to use one, does it?"""
+    import xgboost as xgb
+
+    if not xgb.build_info().get("USE_CUDA"):
+        return False
+    data = xgb.DMatrix(np.zeros((2, 1), np.float32), label=np.array([0.0, 1.0]))
+    try:
+        tried = xgb.train({"device": "cuda", "verbosity": 0}, data, num_boost_round=1)
+    except xgb.core.XGBoostError:
+        return False
+    device = json.loads(tried.save_config())["learner"]["generic_param"]["device"]
+    return str(device).startswith("cuda")
