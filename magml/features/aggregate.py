@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -218,17 +219,26 @@ def _points(plan: Plan, moments: Rows, row: Ints, index: Ints, t: Ints) -> dict[
 
 def _bins(plan: Plan, concept: NDArray[np.int32], time: Ints, t: Ints) -> NDArray[np.int8]:
     """Return the bin of every row by its concept's windows, -1 for what no window holds."""
-    widest = max((len(c.windows) for c in plan.concepts), default=0)
+    bounds, lengths, older = _windows(plan)
     age = t - time
     place = np.zeros(len(age), dtype=np.int8)
-    for k in range(widest):
-        bound = np.array(
-            [c.windows[k] * MICROSECONDS if k < len(c.windows) else OPEN for c in plan.concepts]
-        )
+    for bound in bounds:
         place += age > bound[concept]
-    last = np.array([len(c.windows) for c in plan.concepts], dtype=np.int8)[concept]
-    whole = np.array([c.older for c in plan.concepts], dtype=bool)[concept]
+    last, whole = lengths[concept], older[concept]
     place[(place >= last) & ~whole] = -1
     static = (time == STATIC) & whole
     place[static] = last[static] + 1
     return place
+
+
+@lru_cache(maxsize=8)
+def _windows(plan: Plan) -> tuple[list[Ints], NDArray[np.int8], NDArray[np.bool_]]:
+    """Return each concept's windows in microseconds, their number, and whether more is used."""
+    widest = max((len(c.windows) for c in plan.concepts), default=0)
+    bounds = [
+        [c.windows[k] * MICROSECONDS if k < len(c.windows) else OPEN for c in plan.concepts]
+        for k in range(widest)
+    ]
+    lengths = np.array([len(c.windows) for c in plan.concepts], dtype=np.int8)
+    older = np.array([c.older for c in plan.concepts], dtype=bool)
+    return [np.array(bound) for bound in bounds], lengths, older

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from magml.definitions.catalogue import DOSES, Concept
 from magml.errors import DefinitionError, nearest
 from magml.events.table import Events
 from magml.features.arrow import to_arrow
-from magml.features.concepts import resolve
+from magml.features.concepts import Entry, resolve
 from magml.features.plan import Plan
 
 if TYPE_CHECKING:
@@ -73,11 +74,57 @@ def find_evidence(
     """
     asked = [(int(subject), _naive(t), tuple(names)) for subject, t, names in requests]
     people = {subject for subject, _, _ in asked}
-    rows = _rows(events, people) if isinstance(events, Events) else events.evidence_rows(people)
+    needed = _concepts(plan, {name for _, _, names in asked for name in names})
+
+    def used(code: str, unit: str) -> bool:
+        return any(entry.concept_id in needed for entry in resolve(plan, code, unit))
+
+    if isinstance(events, Events):
+        rows = _rows(events, people)
+    else:
+        rows = events.evidence_rows(people, used)
+    uses = {subject: _uses(plan, own, needed) for subject, own in rows.items()}
     return [
-        {name: _feature(plan, rows.get(subject, ()), t, name) for name in names}
+        {name: _feature(plan, uses.get(subject, {}), t, name) for name in names}
         for subject, t, names in asked
     ]
+
+
+#: By concept, a person's rows that it uses, each with how.
+_Uses = Mapping[int, Sequence[tuple[EvidenceRow, Entry]]]
+
+
+@lru_cache(maxsize=8)
+def _columns(plan: Plan) -> dict[str, tuple[int, str, int]]:
+    """Return concept, statistic and window of each feature that is no derived one."""
+    return {
+        feature: (concept_id, statistic, window)
+        for concept_id, concept in enumerate(plan.concepts)
+        for feature, statistic, window in concept.columns
+    }
+
+
+def _concepts(plan: Plan, names: set[str]) -> set[int]:
+    """Return the concepts that features rest on, an exposure's drugs included."""
+    parts = {item.name: {part for _, part in item.inputs} for item in plan.derived}
+    simple: set[str] = set()
+    while names:
+        simple |= names - parts.keys()
+        names = {part for name in names & parts.keys() for part in parts[name]}
+    columns = _columns(plan)
+    found = {columns[name][0] for name in simple if name in columns}
+    owners = {plan.concepts[concept_id].name for concept_id in found}
+    return found | {k for k, c in enumerate(plan.concepts) if c.doses_of in owners}
+
+
+def _uses(plan: Plan, rows: Iterable[EvidenceRow], needed: set[int]) -> _Uses:
+    """Return the rows of each concept that is needed."""
+    found: dict[int, list[tuple[EvidenceRow, Entry]]] = {}
+    for row in rows:
+        for entry in resolve(plan, row.code, row.unit or ""):
+            if entry.concept_id in needed and entry.used:
+                found.setdefault(entry.concept_id, []).append((row, entry))
+    return found
 
 
 @dataclass(frozen=True)
@@ -89,9 +136,7 @@ class _Seen:
     value: float
 
 
-def _feature(
-    plan: Plan, rows: Sequence[EvidenceRow], t: datetime, name: str
-) -> tuple[EvidenceRow, ...]:
+def _feature(plan: Plan, rows: _Uses, t: datetime, name: str) -> tuple[EvidenceRow, ...]:
     derived = {item.name: item for item in plan.derived}
     if any(plugin.name == name for plugin in plan.plugins):
         return ()  # which of the rows it saw decided is the plug-in's own knowledge
@@ -99,29 +144,29 @@ def _feature(
         found = [row for _, part in derived[name].inputs for row in _feature(plan, rows, t, part)]
         unique = dict.fromkeys(found)
         return tuple(sorted(unique, key=_by_time))
-    for concept_id, concept in enumerate(plan.concepts):
-        for feature, statistic, window in concept.columns:
-            if feature == name:
-                length = concept.windows[window] if window < len(concept.windows) else None
-                seen = _visible(plan, concept_id, rows, t)
-                if statistic in DOSES:
-                    dosed = _doses(plan, concept.name, rows, t, statistic, length)
-                    # Taken without a known dose: these rows make it unknown rather than nothing.
-                    return dosed or _taken(seen, concept.definition, statistic, length, t)
-                if concept.exposure:
-                    return _taken(seen, concept.definition, statistic, length, t)
-                return _behind(seen, statistic, length, t)
-    raise DefinitionError(
-        f"the plan makes no feature {name!r}",
-        nearest(name, [*plan.computed, *derived]),
-        "correct the name",
-    )
+    if name not in _columns(plan):
+        raise DefinitionError(
+            f"the plan makes no feature {name!r}",
+            nearest(name, [*plan.computed, *derived]),
+            "correct the name",
+        )
+    concept_id, statistic, window = _columns(plan)[name]
+    concept = plan.concepts[concept_id]
+    length = concept.windows[window] if window < len(concept.windows) else None
+    seen = _visible(plan, concept_id, rows, t)
+    if statistic in DOSES:
+        dosed = _doses(plan, concept.name, rows, t, statistic, length)
+        # Taken without a known dose: these rows make it unknown rather than nothing.
+        return dosed or _taken(seen, concept.definition, statistic, length, t)
+    if concept.exposure:
+        return _taken(seen, concept.definition, statistic, length, t)
+    return _behind(seen, statistic, length, t)
 
 
 def _doses(
     plan: Plan,
     owner: str,
-    rows: Sequence[EvidenceRow],
+    rows: _Uses,
     t: datetime,
     statistic: str,
     window: int | None,
@@ -140,27 +185,24 @@ def _doses(
     return tuple(sorted(found, key=_by_time))
 
 
-def _visible(plan: Plan, concept_id: int, rows: Sequence[EvidenceRow], t: datetime) -> list[_Seen]:
+def _visible(plan: Plan, concept_id: int, rows: _Uses, t: datetime) -> list[_Seen]:
     """Return a concept's rows that are known and have begun before t."""
+    planned = plan.concepts[concept_id]
+    moment = planned.definition.kind == "measurement" or planned.doses_of is not None
     found = []
-    for row in rows:
+    for row, entry in rows.get(concept_id, ()):
         known = row.known_time or row.time or datetime.min
         if known >= t or (row.time is not None and row.time >= t):
             continue
-        for entry in resolve(plan, row.code, row.unit or ""):
-            if entry.concept_id != concept_id or not entry.used:
+        value = entry.value
+        if value is None:
+            if row.value is None:
                 continue
-            value = entry.value
-            if value is None:
-                if row.value is None:
-                    continue
-                value = row.value * entry.scale + entry.shift
-            if entry.low <= value <= entry.high:
-                planned = plan.concepts[concept_id]
-                moment = planned.definition.kind == "measurement" or planned.doses_of is not None
-                end = row.end_time if row.end_time is not None and row.end_time <= t else None
-                shown = replace(row, end_time=end, used=value if moment else None)
-                found.append(_Seen(shown, known, value))
+            value = row.value * entry.scale + entry.shift
+        if entry.low <= value <= entry.high:
+            end = row.end_time if row.end_time is not None and row.end_time <= t else None
+            shown = replace(row, end_time=end, used=value if moment else None)
+            found.append(_Seen(shown, known, value))
     return found
 
 
@@ -239,7 +281,7 @@ def _by_time(row: EvidenceRow) -> tuple[bool, datetime]:
     return row.time is not None, row.time or datetime.min
 
 
-def _rows(events: Events, subjects: set[int]) -> Mapping[int, list[EvidenceRow]]:
+def _rows(events: Events, subjects: set[int]) -> dict[int, list[EvidenceRow]]:
     """Return the rows of some people, in an order of their own."""
     name = f"magml_asked_{id(subjects)}"
     events.connection.register(

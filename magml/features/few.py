@@ -8,7 +8,7 @@ none may be) is left to the general way, which converts it or says what is wrong
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -85,10 +85,24 @@ class FewRecords:
             empty=self._empty(filling.seen),
         )
 
-    def evidence_rows(self, people: Iterable[int]) -> dict[int, list[EvidenceRow]]:
-        """Return the records of people, each person's in one order, whatever theirs was."""
+    def evidence_rows(
+        self, people: Iterable[int], used: Callable[[str, str], bool]
+    ) -> dict[int, list[EvidenceRow]]:
+        """Return the records of people, each person's in one order, whatever theirs was.
+
+        Parameters
+        ----------
+        people
+            The people.
+        used
+            Whether a code with a unit is wanted; an empty unit is none.
+        """
         from magml.features.evidence import EvidenceRow
 
+        pair = self.code.astype(np.int64) * len(self.units) + self.unit
+        pairs, inverse = np.unique(pair, return_inverse=True)
+        size = len(self.units)
+        wanted = np.array([used(self.codes[p // size], self.units[p % size]) for p in pairs])
         told = [self.columns.listed(name) for name in ("unit", "text_value", "source")]
         found: dict[int, list[EvidenceRow]] = {}
         for person in people:
@@ -101,7 +115,7 @@ class FewRecords:
                     None if np.isnan(self.value[k]) else float(self.value[k]),
                     *(column[k] for column in told),
                 )
-                for k in np.flatnonzero(self.subject_id == person).tolist()
+                for k in np.flatnonzero((self.subject_id == person) & wanted[inverse]).tolist()
             ]
             lines.sort(key=lambda line: [(value is None, value) for value in line])
             found[person] = [EvidenceRow(*(*line, None)) for line in lines]

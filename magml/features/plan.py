@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, cast
 
 from magml.definitions.catalogue import (
@@ -368,14 +368,15 @@ def plan_hash(
     return sha256_bytes(canonical_json(content).encode())
 
 
-def used_statistics(plan: Plan, *, exposures: bool = False) -> set[str]:
+@lru_cache(maxsize=16)
+def used_statistics(plan: Plan, *, exposures: bool = False) -> frozenset[str]:
     """Return the statistics of moments, or those of exposures, that a plan's features need."""
-    return {
+    return frozenset(
         column[1]
         for concept in plan.concepts
         if concept.moment != exposures
         for column in concept.columns
-    }
+    )
 
 
 def bin_groups(concepts: Sequence[PlannedConcept]) -> list[tuple[int, tuple[int, ...], bool]]:
