@@ -31,16 +31,21 @@ PATIENCE = 1.0
 def once(way: Callable[[], Any], patience: float = PATIENCE) -> None:
     """Time one call in this process, on a calm machine if there is one soon, and print figures."""
     _wait(patience)
-    before, own = _busy(), time.process_time()
-    started = time.perf_counter()
-    further = way()
-    seconds = time.perf_counter() - started
-    own = time.process_time() - own
-    others = _others(before, own, seconds)
+    own, started = time.process_time(), time.perf_counter()
+    further, others = others_during(way)
+    seconds, own = time.perf_counter() - started, time.process_time() - own
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     further = further if isinstance(further, dict) else {}
     figures = {"seconds": seconds, "processor": own, "peak_gb": peak, "others": others, **further}
     print(MARK + json.dumps(figures), flush=True)
+
+
+def others_during(work: Callable[[], Any]) -> tuple[Any, float]:
+    """Return what work returns, and the share of all processors that others took meanwhile."""
+    before, own, started = _busy(), time.process_time(), time.perf_counter()
+    found = work()
+    own, seconds = time.process_time() - own, time.perf_counter() - started
+    return found, _others(before, own, seconds)
 
 
 def compare(
@@ -108,7 +113,8 @@ def keep(path: Path | None, what: str, settings: Mapping[str, Any], figures: Any
     }
     with path.open("a") as handle:
         handle.write(json.dumps(record) + "\n")
-    _draw(path.with_name(f"{path.stem}-{what}.png"), what, figures)
+    if all("peak_gb" in values for values in figures.values()):
+        _draw(path.with_name(f"{path.stem}-{what}.png"), what, figures)
 
 
 def _wait(patience: float) -> None:
