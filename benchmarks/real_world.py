@@ -49,7 +49,8 @@ def main() -> None:
     options = parser.parse_args()
     model = magml.load("low_body_status")
     people = nhanes(model, options.data / "nhanes")
-    text = "\n".join([INTRODUCTION, survey_section(people), icu_section(model, options.data)])
+    sections = [INTRODUCTION, survey_section(people), icu_section(model, options.data)]
+    text = "\n\n".join(section.strip("\n") for section in sections)
     if options.out is None:
         print(text)
         return

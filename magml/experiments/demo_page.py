@@ -157,7 +157,9 @@ def _truth(truth: Truth) -> tuple[Any, ...]:
     return (
         Text(
             "The model as it comes with magml, which never saw this world, beside a serum value "
-            "measured in everybody today and the depletion score from the same records."
+            "measured in everybody today, and the depletion score and weight from the same "
+            "records. The load is 30 mmol for everybody, so a heavy body keeps more of it: much of "
+            "what the model ranks by is weight (docs/body-status.md takes that apart)."
         ),
         Table(("", "AUROC"), tuple(rows), numeric=frozenset({1})),
         Text(

@@ -15,6 +15,8 @@ VALID = 60.0
 _SERUM_CV = 0.032
 NORMAL = 0.75
 MODEL, SERUM, SCORE = "low_body_status, as shipped", "serum measured now", "depletion score"
+WEIGHT = "weight alone"
+_DIURETICS = ("thiazide", "loop_diuretic", "potassium_sparing_enac", "mineralocorticoid_antagonist")
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,10 @@ def labels_of(world: Any) -> pd.DataFrame:
 
 
 def against_truth(world: Any, seed: int, replicates: int = 200) -> Truth:
-    """Measure the shipped model, serum and the depletion score against the loading test.
+    """Measure the shipped model and simpler things against the loading test.
+
+    Those are serum, the depletion score, and weight, which goes with retention of a load that is
+    the same for everybody.
 
     Parameters
     ----------
@@ -89,10 +94,11 @@ def against_truth(world: Any, seed: int, replicates: int = 200) -> Truth:
     risk = at.merge(scores, on=["subject_id", "prediction_time"], how="left")["risk"].to_numpy()
     noise = np.random.default_rng(seed).normal(0, _SERUM_CV, len(truth))
     serum = truth["serum"].to_numpy() * np.exp(noise)
-    points = _depletion_score(events, at)
+    points, weight = _depletion_score_and_weight(events, at)
     depleted = truth["depleted"].to_numpy(dtype=np.int8)
     # Ranks are all that AUROC needs; these make a number between 0 and 1 of each.
-    risks = {MODEL: risk, SERUM: _share(-serum), SCORE: _share(points)}
+    risks = {MODEL: risk, SERUM: _share(-serum), SCORE: _share(points),
+             WEIGHT: _share(weight)}  # fmt: skip
     normal = serum >= NORMAL
     rows = []
     for group, kept in (("everybody", np.ones(len(truth), bool)), ("normal serum", normal)):
@@ -116,22 +122,26 @@ def against_truth(world: Any, seed: int, replicates: int = 200) -> Truth:
     )
 
 
-def _depletion_score(events: Any, at: pd.DataFrame) -> NDArray[np.float64]:
-    """Return the depletion score from what is recorded; what is not counts as absent."""
+def _depletion_score_and_weight(
+    events: Any, at: pd.DataFrame
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the depletion score, what is not recorded counting as absent, and the last weight."""
     from magml.features import build_features
     from magml.models import magnesium_depletion_score
 
-    X = build_features(events, at)
-    diuretics = ("thiazide", "loop_diuretic", "potassium_sparing_enac",
-                 "mineralocorticoid_antagonist")  # fmt: skip
+    diuretics = [f"medication.{name}.active" for name in _DIURETICS]
+    ppi, egfr, drinks = (
+        "medication.proton_pump_inhibitor.active", "lab.egfr", "diet.drinks_per_day",
+    )  # fmt: skip
+    female, weight = "demographic.female.last", "vital.weight.last"
+    wanted = [*diuretics, ppi, egfr, drinks, female, weight]
+    X = build_features(events, at, features=wanted, strict=False)
     points = magnesium_depletion_score(
-        diuretic=X[[f"medication.{name}.active" for name in diuretics]].max(axis=1).fillna(0),
-        ppi=X["medication.proton_pump_inhibitor.active"].fillna(0),
-        egfr=X["lab.egfr"].fillna(95.0),
-        drinks_per_day=X["diet.drinks_per_day"].fillna(0.0),
-        female=X["demographic.female.last"],
-    )
-    return np.asarray(points, dtype=np.float64)
+        diuretic=X[diuretics].max(axis=1).fillna(0), ppi=X[ppi].fillna(0),
+        egfr=X[egfr].fillna(95.0), drinks_per_day=X[drinks].fillna(0.0), female=X[female],
+    )  # fmt: skip
+    kilograms = X[weight].fillna(X[weight].median())
+    return np.asarray(points, dtype=np.float64), kilograms.to_numpy(dtype=np.float64)
 
 
 def _share(values: NDArray[np.float64]) -> NDArray[np.float64]:
