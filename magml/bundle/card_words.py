@@ -152,6 +152,7 @@ def how_tested(validation: Mapping[str, Any] | None) -> str:
             "Temporal hold-out (the final model is then fitted in the same way on all rows, "
             "the held-out ones included)"
         ),
+        "people_held_out": "People held out at random, whom the model that is shipped has not seen",
     }
     return held.get((validation or {}).get("groups", ""), "Outer folds of nested cross-validation")
 

@@ -48,7 +48,8 @@ class Answers(StudyAnswers):
         return (
             f"Nested cross-validation in {folds} folds that keep {kept} together; a person is "
             "never on both sides. The model shipped is then fitted in the same way on all rows."
-            if self._validation.get("groups") not in ("time", "leave_one_site_out")
+            if self._validation.get("groups")
+            not in ("time", "leave_one_site_out", "people_held_out")
             else counts_words(self._run)
         )
 

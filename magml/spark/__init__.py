@@ -9,14 +9,16 @@ if TYPE_CHECKING:
     from magml.spark.frame import features
     from magml.spark.scoring import score
     from magml.spark.session import events
+    from magml.spark.training import train
 
 _WHERE = {
     "events": "magml.spark.session",
     "features": "magml.spark.frame",
     "score": "magml.spark.scoring",
+    "train": "magml.spark.training",
 }
 
-__all__ = ["events", "features", "score"]
+__all__ = ["events", "features", "score", "train"]
 
 
 def __getattr__(name: str) -> Any:
