@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 import random
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -36,33 +34,41 @@ def spark_cluster() -> Iterator[Any]:
     """Yield a session on a cluster of two executors, each a process of its own."""
     if shutil.which("java") is None:
         pytest.skip("needs Java (apt-get install openjdk-17-jre-headless)")
-    pyspark = pytest.importorskip("pyspark")
-    from pyspark.sql import SparkSession
+    pytest.importorskip("pyspark")
+    from magml.spark import local_session
 
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    os.environ.setdefault("SPARK_HOME", str(Path(pyspark.__file__).parent))
-    root = str(Path(__file__).resolve().parent.parent)
-    settings = {
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.host": "127.0.0.1",
-        "spark.executorEnv.PYTHONPATH": root,
-        "spark.executorEnv.OMP_NUM_THREADS": "1",
-        "spark.sql.shuffle.partitions": "2",
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
+    # Compiling little spares half of the time of a Java process that lives for minutes.
+    java = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+    session = local_session(
+        "local-cluster[2,1,1024]",
+        spark__driver__extraJavaOptions=java,
+        spark__executor__extraJavaOptions=java,
+        spark__executorEnv__PYTHONPATH=str(Path(__file__).resolve().parent.parent),
+        spark__executorEnv__OMP_NUM_THREADS="1",
+        spark__sql__shuffle__partitions="2",
         # A zone whose clocks skip an hour: naive moments must not notice.
-        "spark.sql.session.timeZone": "America/New_York",
-    }
-    builder = SparkSession.builder.master("local-cluster[2,1,1024]").appName("magml")
-    for key, value in settings.items():
-        builder = builder.config(key, value)
-    session = builder.getOrCreate()
+        spark__sql__session__timeZone="America/New_York",
+    )
     session.sparkContext.setLogLevel("OFF")
     try:
         yield session
     finally:
         session.stop()
+
+
+def executors(session: Any) -> list[int]:
+    """Return the processes of a session's executors."""
+    backend = b"org.apache.spark.executor.CoarseGrainedExecutorBackend"
+    application = session.sparkContext.applicationId.encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if backend in command and application in command:
+            found.append(int(folder.name))
+    return sorted(found)
 
 
 @contextmanager

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -13,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from sklearn.metrics import roc_auc_score as auroc
 
 import magml
 import magml.spark
@@ -20,15 +24,22 @@ from magml import postgres
 from magml.bundle import write_bundle
 from magml.definitions import read_catalogue
 from magml.engines.build import build_matrix
-from magml.errors import BundleError, InputError, UnitError
+from magml.errors import BundleError, InputError, MissingDependencyError, UnitError
+from magml.experiments.study import build_study, read_definitions
 from magml.features import compile_plan, with_plugins
 from magml.features.cases import read_cases, run_cases
+from magml.models.bag import fit_bag
+from magml.progress import silent
+from magml.simulation import generate_hospital
+from magml.spark import contents as spark_contents
+from magml.spark.executors import check_executors
 from tests.bundle_parts import contents
 from tests.engine_parts import (
     Bring,
     against_the_oracle,
     differences,
     embedded,
+    executors,
     histories,
     postgresql_connection,
     spark_cluster,
@@ -38,6 +49,7 @@ from tests.engine_parts import (
     to_spark,
 )
 from tests.test_oracle import the_catalogue
+from tests.test_train import small_workspace
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Histories of a few rows beside the one of everything.
@@ -269,3 +281,83 @@ def test_executors_score_whole_people_with_the_bundle(spark: Any, tmp_path: Path
         pd.testing.assert_frame_equal(found, expected, check_exact=True, check_dtype=False)
     with pytest.raises(BundleError):
         magml.spark.score(tmp_path / "nowhere", table, at)
+
+
+def test_a_model_trained_on_spark_is_one_of_the_same_kind(
+    spark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against a bag trained on one machine on the very people that trained on Spark."""
+    workspace = small_workspace(tmp_path / "workspace", members=2, rounds=30, calibrating=1)
+    path = generate_hospital(2500, seed=11).write(tmp_path / "hospital")
+    definitions = read_definitions("demo", by_labels=False, workspace=workspace)
+    study = build_study(definitions, data=path, report=silent)
+    labels = pd.DataFrame(
+        {
+            "subject_id": study.rows.persons,
+            "prediction_time": study.matrix.prediction_time,
+            "boolean_value": study.rows.labels.astype(bool),
+        }
+    )[study.rows.evaluated]
+    found: list[Any] = []
+    contents_of = spark_contents.contents
+    monkeypatch.setattr(
+        spark_contents,
+        "contents",
+        lambda trained, *rest: found.append(trained) or contents_of(trained, *rest),
+    )
+    result = magml.spark.train(
+        "hypomagnesemia_screen",
+        events=magml.spark.events(spark, to_spark(spark, study.rows.events.to_arrow())),
+        labels=to_spark(spark, labels),
+        out=tmp_path / "runs",
+        workspace=workspace,
+        test_share=0.4,
+        seed=1,
+    )
+    (trained,) = found
+    train, test = trained.sides.train, trained.sides.test
+    assert not set(train.persons) & set(test.persons)
+    assert len(train.labels) + len(test.labels) == len(labels)
+    model = magml.load(result.bundle)
+    assert len(model.bag.boosters) == 2
+    assert "has not seen" in model.card_text
+    metrics = result.metrics
+    assert metrics["n"] == len(test.labels)
+    assert metrics["auroc"]["low"] > 0.6  # a coin is 0.5
+    assert {"age_sex", "logistic"} <= set(metrics["models"])
+    columns = [trained.plan.features.index(name) for name in model.features]
+    own = fit_bag(
+        train.values[:, columns],
+        train.labels,
+        train.persons,
+        model.definition.estimator,
+        seed=1,
+        features=model.features,
+    )
+    X = test.values[:, columns]
+    assert np.corrcoef(own.margin(X), model.bag.margin(X))[0, 1] > 0.9
+    assert abs(auroc(test.labels, own.margin(X)) - auroc(test.labels, model.bag.margin(X))) < 0.05
+    # Its scores come from events like anybody's.
+    at = labels[["subject_id", "prediction_time"]].iloc[:5]
+    assert magml.load(result.bundle).score(study.rows.events, at)["risk"].between(0, 1).all()
+
+
+def test_executors_of_another_version_are_refused(
+    spark: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(magml, "__version__", "0.0.9", raising=False)
+    with pytest.raises(MissingDependencyError, match=r"the driver magml 0\.0\.9"):
+        check_executors(spark)
+
+
+def test_an_executor_killed_in_the_middle_changes_nothing(spark: Any) -> None:
+    _, table, at = world()
+    plan = compile_plan(the_catalogue())
+    events = magml.spark.events(spark, to_spark(spark, table))
+    victim = executors(spark)[0]
+    killer = threading.Timer(1.0, os.kill, (victim, signal.SIGKILL))
+    killer.start()
+    found = build_matrix(plan, events, at, strict=False)
+    assert not killer.is_alive()
+    assert victim not in executors(spark)
+    assert not differences(found, plan, embedded(plan, table, at))

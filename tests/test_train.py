@@ -19,14 +19,14 @@ from magml.experiments.inputs import model_features
 from magml.simulation import generate_hospital
 from tests.conftest import ROOT
 
-SMALL = {"members": 3, "rounds": 60}
 
-
-def small_workspace(folder: Path, **cohort: object) -> Path:
+def small_workspace(
+    folder: Path, *, members: int = 3, rounds: int = 60, calibrating: int = 3, **cohort: object
+) -> Path:
     """Write the shipped definitions, made small enough for tests."""
     model = yaml.safe_load((ROOT / "models" / "hypomagnesemia_screen.yaml").read_text())
-    model["estimator"] = SMALL
-    model["calibration"] = {"methods": ["logistic"], "folds": 2}
+    model["estimator"] = {"members": members, "rounds": rounds}
+    model["calibration"] = {"methods": ["logistic"], "folds": 2, "members": calibrating}
     experiment = yaml.safe_load((ROOT / "experiments" / "demo.yaml").read_text())
     experiment["validation"] = {"folds": 2, "replicates": 100, "seed": 5}
     experiment["baselines"] = ["last_magnesium", "age_sex", "logistic"]

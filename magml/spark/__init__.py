@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from magml.spark.frame import features
     from magml.spark.scoring import score
-    from magml.spark.session import events
+    from magml.spark.session import events, local_session
     from magml.spark.training import train
 
 _WHERE = {
     "events": "magml.spark.session",
     "features": "magml.spark.frame",
+    "local_session": "magml.spark.session",
     "score": "magml.spark.scoring",
     "train": "magml.spark.training",
 }
 
-__all__ = ["events", "features", "score", "train"]
+__all__ = ["events", "features", "local_session", "score", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -149,6 +149,7 @@ def _trained(
         num_workers=workers,
         device=settings["device"],
         verbosity=0,
+        verbose=False,
         validation_indicator_col="left_out" if stopping else None,
         **({"eval_metric": "logloss"} if stopping else {}),
         **{name: value for name, value in settings.items() if name not in _NOT_SPARK},

@@ -48,6 +48,54 @@ class SparkTable(EngineTable):
     connect: Callable[[], AbstractContextManager[Relations]]
 
 
+def local_session(master: str = "local[*]", **settings: str) -> SparkSession:
+    """Return a Spark session on this machine, for trying things out.
+
+    A cluster has its own way to give a session; on Databricks it is there as ``spark``.
+
+    Parameters
+    ----------
+    master
+        Spark's master: ``local[*]`` for threads of one process, ``local-cluster[2,1,1024]`` for
+        two executors, processes of their own with one core and 1,024 MB each.
+    settings
+        Further settings of Spark, a dot written as two underscores
+        (``spark__driver__memory="4g"``).
+
+    Raises
+    ------
+    MissingDependencyError
+        If pyspark or Java is not installed.
+
+    Examples
+    --------
+    >>> spark = local_session("local[2]")                               # doctest: +SKIP
+    """
+    require_spark()
+    require_java()
+    import os
+    import sys
+
+    import pyspark
+    from pyspark.sql import SparkSession
+
+    # Executors run this Python, find Spark, and listen on this machine alone.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("SPARK_HOME", str(Path(pyspark.__file__).parent))
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    builder = SparkSession.builder.master(master).appName("magml")
+    own = {
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.executorEnv.PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+    }
+    for key, value in {**own, **{k.replace("__", "."): v for k, v in settings.items()}}.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
 def events(spark: SparkSession, data: Any, *, zone: str | None = None) -> SparkTable:
     """Return the events that stand in a table, a DataFrame or Parquet files.
 
