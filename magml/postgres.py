@@ -195,6 +195,8 @@ def _transaction(connection: psycopg.Connection[Any], what: str) -> Iterator[Non
             "a table or view with the columns of the contract",
             "check the name and its schema",
         ) from error
+    except psycopg.ProgrammingError:
+        raise  # what the server says of a query of ours is a defect
     except psycopg.Error as error:
         kind = type(error).__name__
         raise InputError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from magml.errors import MissingDependencyError
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 #: Runs in an executor and needs nothing of magml there.
 _PROBE = """
@@ -63,6 +63,18 @@ def check_executors(spark: SparkSession) -> None:
 
 def _versions(found: dict[str, str]) -> str:
     return " and ".join(f"{name} {version}" for name, version in found.items())
+
+
+def by_people(lines: DataFrame, *within: str) -> DataFrame:
+    """Return lines with all of a person in one partition, sorted by person and other columns.
+
+    Partitioned by a hash of the person rather than by the person: Spark leaves out a shuffle by a
+    column that a join has just made, and may then read that of the join in other pieces.
+    """
+    from pyspark.sql import functions as F
+
+    parted = lines.repartition(F.xxhash64("subject_id"))
+    return parted.sortWithinPartitions("subject_id", *within)
 
 
 def cut_at_people(batches: Iterable[Any], rows: int) -> Iterator[Any]:

@@ -20,7 +20,7 @@ from magml.events.read import as_moment, read_prediction_times
 from magml.features.arrow import to_numpy
 from magml.features.combine import layout
 from magml.features.plan import Plan
-from magml.spark.executors import check_executors
+from magml.spark.executors import by_people, check_executors
 from magml.spark.session import SparkTable, contract, to_spark
 from magml.tables import PREDICTION_TIMES
 
@@ -117,9 +117,7 @@ def plan_frame(
         parts,
         times.withColumn("part", F.lit(_AT)),
     )
-    lines = lines.repartition("subject_id").sortWithinPartitions(
-        "subject_id", "prediction_time", "part"
-    )
+    lines = by_people(lines, "prediction_time", "part")
     text = json.dumps(replace(plan, sql={}).to_dict())
     names = plan.features
     kinds = "features ARRAY<FLOAT>" if as_array else ", ".join(f"`{n}` FLOAT" for n in names)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from magml.bundle.load import model_of, read_bundle
 from magml.bundle.manifest import VerifiedFiles
-from magml.spark.executors import check_executors, cut_at_people
+from magml.spark.executors import by_people, check_executors, cut_at_people
 from magml.spark.frame import times_frame
 from magml.spark.session import TYPES, SparkTable
 from magml.tables import EVENTS, SCORES
@@ -84,9 +84,8 @@ def score(
         rows = rows.join(people, "subject_id", "left_semi")
     when = F.lit(None).cast("TIMESTAMP_NTZ")
     lines = rows.withColumn("prediction_time", when).unionByName(times, allowMissingColumns=True)
-    lines = lines.repartition("subject_id").sortWithinPartitions("subject_id")
     schema = ", ".join(f"{column.name} {TYPES[column.type]}" for column in SCORES.columns)
-    return lines.mapInArrow(partial(_score, files), schema)
+    return by_people(lines).mapInArrow(partial(_score, files), schema)
 
 
 def _score(files: VerifiedFiles, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
