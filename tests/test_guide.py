@@ -35,7 +35,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if os.environ.get("MAGML_GUIDE_DEMO"):
         run(BLOCK.findall((ROOT / "docs" / "integration.md").read_text())[0], folder)
     else:
-        write_bundle(folder / "demo" / "demo" / "bundle", parts.contents())
+        write_bundle(folder / "demo" / "demo_screen" / "bundle", parts.contents())
     return folder
 
 
