@@ -87,7 +87,7 @@ def atomic_file(
     _make_parent(target)
     place = target if outside is None else Path(outside)
     clean(place)
-    with _told(target), beside(place) as folder:
+    with told(target), beside(place) as folder:
         new = folder / target.name
         new.touch()
         yield new
@@ -106,7 +106,7 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     _make_parent(target)
     clean(target)
-    with _told(target), beside(target) as folder:
+    with told(target), beside(target) as folder:
         new = folder / target.name
         new.mkdir()
         yield new
@@ -122,8 +122,14 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _told(target: Path) -> Iterator[None]:
-    """Turn a full disk and a missing right into an error that says so."""
+def told(target: Path) -> Iterator[None]:
+    """Turn a full disk and a missing right into an error that says so.
+
+    Raises
+    ------
+    InputError
+        Naming the file or folder that is written.
+    """
     try:
         yield
     except OSError as error:

@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from magml.errors import InputError, MissingDependencyError
+from magml.files import told
 from magml.review.schema import REVIEW
 
 #: Seconds that a writer waits for another.
@@ -98,9 +99,10 @@ def _sqlite(url: Any) -> Engine:
             "a SQLite database in memory", "a file: sqlite:///FILE", "a record must outlive us"
         )
     path = Path(file)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+    with told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
     engine = create_engine(url, connect_args={"timeout": _WAIT, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")

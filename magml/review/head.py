@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from magml.errors import InputError
-from magml.files import atomic_file, canonical_json
+from magml.files import atomic_file, canonical_json, told
 from magml.review.chain import START
 from magml.review.key import derive
 
@@ -103,8 +103,10 @@ def write_head(path: Path, head: Head, key: bytes) -> None:
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Let one process at a time append: entry and head belong together."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(f"{path}.lock", "a+") as handle:
+    with told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = open(f"{path}.lock", "a+")  # noqa: SIM115  # closed below
+    with handle:
         _lock(handle.fileno())
         yield  # closing the file gives the lock back, and so does the end of the process
 

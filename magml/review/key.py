@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 
 from magml.errors import InputError
+from magml.leftovers import beside, clean
 
 _BYTES = 32
 
@@ -73,17 +74,21 @@ def make_key(path: str | os.PathLike[str]) -> bytes:
     key = secrets.token_bytes(_BYTES)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        clean(file)
+        with beside(file) as folder:
+            new = folder / file.name
+            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT, 0o600), "w") as stream:
+                stream.write(key.hex() + "\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+            # Whole or not at all, and never in the place of another: a link refuses what exists.
+            os.link(new, file)
     except OSError as error:
         raise InputError(
             f"the key file '{file.name}' cannot be written ({error.strerror})",
-            "a place that can be written to",
+            "a new file in a place that can be written to",
             "choose another place with --key",
         ) from error
-    with os.fdopen(handle, "w") as stream:
-        stream.write(key.hex() + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
     return key
 
 

@@ -73,10 +73,11 @@ def read_only(world: World, rng: random.Random) -> None:
     place = world.folder / "closed"
     place.mkdir(exist_ok=True)
     place.chmod(0o555)
-    kind = rng.choice(("score", "train"))
+    kind = rng.choice(("score", "train", "review"))
     works: dict[str, Callable[[], Any]] = {
         "score": lambda: work.score(world, "closed/scores.csv"),
         "train": lambda: work.train(world, "closed"),
+        "review": lambda: work.review(World(**{**vars(world), "folder": place})),
     }
     try:
         refused(in_child(works[kind], before=_without_override), f"read-only for {kind}")

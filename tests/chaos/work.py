@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,47 @@ def register(world: World) -> dict[str, Any]:
     return {"run_id": done.run_id, "version": version}
 
 
+def review(world: World, count: int = 40, name: str = "reviews") -> dict[str, Any]:
+    """Sign reviews; each that is acknowledged is a line in a file beside the record."""
+    from magml.review.entry import Judgement, Review
+    from magml.review.record import Places, open_record
+
+    record = open_record(Places.of(world.folder / name))
+    begin = os.urandom(4).hex()
+    with open(world.folder / f"{name}.acknowledged", "ab", buffering=0) as said:
+        for number in range(count):
+            form = f"{begin}-{number}"
+            made = Review(
+                form, "2025-03-01T08:00:00Z", "ada", "reviewer", True, "m" * 64, "d" * 64,
+                "e" * 64, form, 7, "2025-02-28T08:00:00", {"risk": 0.25}, Judgement("agree"),
+            )  # fmt: skip
+            entry, _ = record.add(form, form, lambda _, made=made: made)
+            said.write(f"{form} {entry}\n".encode())
+    record.close()
+    return {"reviews": count}
+
+
+def check_reviews(world: World, name: str = "reviews") -> dict[str, Any]:
+    """Find every acknowledged review once, under its number, in a chain that is whole."""
+    from magml.review import verify_reviews
+    from magml.review.record import Places, open_record
+
+    folder, said = world.folder / name, world.folder / f"{name}.acknowledged"
+    lines = said.read_text().splitlines() if said.exists() else []
+    if not (folder / "head.json").exists() and not lines:
+        return {"acknowledged": 0, "entries": 0}
+    record = open_record(Places.of(folder), begin=False)
+    stored = {review.form: number for number, review in record.reviews()}
+    record.close()
+    for form, number in map(str.split, lines):
+        if stored.get(form) != int(number):
+            raise Lost("an acknowledged review is gone, or under another number")
+    found = verify_reviews(folder)
+    if found.faults or found.entries != len(stored):
+        raise Lost(f"the record of reviews is not whole: {found.text()}")
+    return {"acknowledged": len(lines), "entries": len(stored)}
+
+
 def check_bundles(world: World) -> dict[str, Any]:
     """Load every bundle that can be seen; the one that was there must be as it was."""
     from magml.bundle import load
@@ -97,6 +139,11 @@ def check_table(path: Path, whole: bytes | None) -> None:
     """Refuse a table that is there in part."""
     if path.exists() and path.read_bytes() != whole:
         raise Lost(f"a part of {path.name} can be seen")
+
+
+def forget_bundle(world: World) -> None:
+    """Remove a recalibrated bundle, and leave what lies beside it."""
+    shutil.rmtree(world.folder / "recalibrated" / "bundle", ignore_errors=True)
 
 
 def forget(world: World) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import time
 import traceback
@@ -132,10 +131,6 @@ def in_child(
     return os.waitstatus_to_exitcode(code), said
 
 
-def leftovers(folder: Path) -> None:
-    """Remove what a killed process left beside its target; it is hidden, and nobody reads it."""
-    for path in folder.glob(".*"):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+def litter(folder: Path) -> list[str]:
+    """Return what was written beside targets in a folder and is there no longer than its writer."""
+    return sorted(path.name for path in folder.glob(".*.magml-*"))
