@@ -95,7 +95,8 @@ def _without_override() -> None:
     header, sets = (ctypes.c_uint32 * 2)(_CAPABILITIES_3, 0), (ctypes.c_uint32 * 6)()
     if libc.capget(header, sets) != 0:
         raise OSError("capget")
-    sets[0] &= ~_OVERRIDE
+    sets[0] &= ~_OVERRIDE  # what is in force
+    sets[1] &= ~_OVERRIDE  # what may be: access(2) asks for that
     if libc.capset(header, sets) != 0:
         raise OSError("capset")
 
