@@ -78,7 +78,7 @@ def demo(
     ),
     subjects: Annotated[
         int, typer.Option("--subjects", min=1000, help="Simulated patients.")
-    ] = 3000,
+    ] = 3500,
     seed: Annotated[int, typer.Option("--seed")] = 1,
     as_json: JsonOption = False,
 ) -> None:

@@ -25,7 +25,7 @@ _NEW, _EXPLAINED = 200, 20
 
 
 def run_demo(
-    out: str | Path = "demo-output", *, subjects: int = 3000, seed: int = 1, report: Report = silent
+    out: str | Path = "demo-output", *, subjects: int = 3500, seed: int = 1, report: Report = silent
 ) -> dict[str, Any]:
     """Simulate a hospital, train on its records, and hold three models against the truth.
 
