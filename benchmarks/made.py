@@ -28,8 +28,14 @@ NAME = "hypomagnesemia_screen"
 AT = np.datetime64("2025-03-01T08:00:00", "us")
 
 
-def bundle(folder: Path, columns: int | None = None, rows: int = 8_000, seed: int = 1) -> Path:
-    """Write a model of hypomagnesemia (10 members of 160 trees) and return its bundle's folder.
+def bundle(
+    folder: Path,
+    columns: int | None = None,
+    rows: int = 8_000,
+    seed: int = 1,
+    rounds: int = 160,
+) -> Path:
+    """Write a model of hypomagnesemia (10 members) and return its bundle's folder.
 
     Parameters
     ----------
@@ -39,19 +45,22 @@ def bundle(folder: Path, columns: int | None = None, rows: int = 8_000, seed: in
         Features, the first of the catalogue; default all of it.
     rows, seed
         Rows to train on, and their seed.
+    rounds
+        Trees of a member.
     """
     catalogue, definition = read_catalogue(), read_model(NAME)
+    estimator = definition.estimator.model_copy(update={"rounds": rounds})
     names = tuple(catalogue.features)[:columns]
     X, y = matrix(rows, len(names))
     X = np.abs(X)  # no lab value is negative
-    bag = fit_bag(X, y, np.arange(rows), definition.estimator, seed=seed, features=names)
+    bag = fit_bag(X, y, np.arange(rows), estimator, seed=seed, features=names)
     calibrator = fit_calibrator(bag.margin(X), y, ("beta",))
     values = bag.contributions(X[:500])
     baseline = Baseline.of(values[0, -1], np.abs(values[:, :-1]).mean(axis=0), calibrator)
     plan = compile_plan(catalogue, check_features(definition, catalogue, names))
     training = TrainingSummary(
         experiment={}, n=rows, events=int(y.sum()), groups=rows, attrition=(),
-        estimator=definition.estimator.model_dump(mode="json"), seeds={"model": seed}, versions={},
+        estimator=estimator.model_dump(mode="json"), seeds={"model": seed}, versions={},
     )  # fmt: skip
     card = model_card(definition, catalogue, names, training)
     planned = np.full((rows, len(plan.features)), np.nan, dtype=np.float32)

@@ -128,7 +128,7 @@ def main() -> None:
     figures[PYFUNC]["processor"] *= TENTH
     print(f"{chosen.rows:,.0f} rows x {COLUMNS}, 10 members of 160 trees, {THREADS} threads")
     print(table(figures, LIMIT))
-    keep(chosen.json, "scoring", {"rows": chosen.rows, "columns": COLUMNS}, figures)
+    keep(chosen.json, "scoring", {"rows": chosen.rows, "columns": COLUMNS, "trees": 1600}, figures)
     sizes = [str(int(size)) for size in chosen.events]
     if sizes:
         streams = compare(__file__, sizes, chosen.repeat, settings)

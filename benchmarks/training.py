@@ -43,7 +43,7 @@ def matrix(rows: int, columns: int = COLUMNS) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng([2, start])
         X[block] = rng.standard_normal((block.stop - start, columns), dtype=np.float32)
         noise = rng.normal(size=block.stop - start)
-        y[block] = X[block, :20] @ weight + noise > 1.2
+        y[block] = X[block, :20] @ weight[:columns] + noise > 1.2
         X[block][rng.random((block.stop - start, columns), dtype=np.float32) < 0.3] = np.nan
     return X, y
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import xgboost as xgb
 
 #: From so many rows on woodelf is faster: its work on the leaves is worth some 2,000 to 3,000 rows
-#: of ``pred_contribs``, whatever the depth (`benchmarks/explanations.py`).
+#: of ``pred_contribs``, whatever the depth (`benchmarks/explaining.py --crossover`).
 BULK_ROWS = 4_000
 #: Memory that the members' values of one block of rows may take.
 _BLOCK_BYTES = 300_000_000
