@@ -204,12 +204,21 @@ def drained(parts: Iterator[Found]) -> dict[str, float]:
     return {"long_rows": float(sum(part.num_rows for part in parts))}
 
 
-def ways() -> dict[str, tuple[bool, Callable[[Given], Iterator[Found]]]]:
-    """Return each way with whether it is exact."""
-    return {
-        "SQL by hand, by ranges": (True, lambda g: by_sql(g, exact=True)),
-        "SQL by hand, by ranges, no corrections": (False, lambda g: by_sql(g, exact=False)),
-        "SQL by hand, one query": (True, lambda g: by_sql_at_once(g, exact=True)),
-        "Polars, by ranges": (True, by_polars),
-        "pandas, by ranges": (True, by_pandas),
-    }
+@dataclass(frozen=True)
+class Way:
+    """A way of making the features, whether it gives the same values, and what it loads."""
+
+    exact: bool
+    needs: str
+    run: Callable[[Given], Iterator[Found]]
+
+
+WAYS = {
+    "SQL by hand, by ranges": Way(True, "duckdb", lambda g: by_sql(g, exact=True)),
+    "SQL by hand, by ranges, no corrections": Way(
+        False, "duckdb", lambda g: by_sql(g, exact=False)
+    ),
+    "SQL by hand, one query": Way(True, "duckdb", lambda g: by_sql_at_once(g, exact=True)),
+    "Polars, by ranges": Way(True, "polars", by_polars),
+    "pandas, by ranges": Way(True, "pandas", by_pandas),
+}

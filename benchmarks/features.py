@@ -10,24 +10,30 @@ file and takes its turn in a process of its own; medians and their ratios count.
 from __future__ import annotations
 
 import argparse
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 import feature_peers as peers
 import numpy as np
 import pyarrow as pa
-from generate_events import LABS, generate
+from generate_events import LABS, ROWS_EACH, generate
 from timing import compare, keep, once, table
 
 from magml.definitions.catalogue import Catalogue, Concept, DomainFile
-from magml.events import read_events, read_prediction_times
-from magml.features import build_matrix, compile_plan
+from magml.events import Events, read_events, read_prediction_times
+from magml.features import FeatureMatrix, Plan, build_matrix, compile_plan
+from magml.features.write import write_matrix
+from magml.memory import limited
 
-MAGML = "magml"
+MAGML, WRITTEN = "magml", "magml, written to Parquet"
+LIMIT = "SQL by hand, by ranges"
+#: Longest wait for a calm machine before a run, in seconds.
+PATIENCE = 5.0
 
 
-def catalogue() -> Catalogue:
-    """Return 40 analytes with 7 statistics in 4 windows."""
+def catalogue(analytes: int = len(LABS)) -> Catalogue:
+    """Return analytes with 7 statistics in 4 windows."""
     concepts = {
         f"analyte_{k}": Concept(
             label=f"Analyte {k}",
@@ -37,17 +43,31 @@ def catalogue() -> Catalogue:
             molar_mass=peers.MOLAR_MASSES.get(code),
             features=dict.fromkeys(peers.WINDOWS, peers.STATISTICS),
         )
-        for k, (code, unit, *_) in enumerate(LABS)
+        for k, (code, unit, *_) in enumerate(LABS[:analytes])
     }
     return Catalogue(domains=(DomainFile(domain="lab", concepts=concepts),))
 
 
-def by_magml(folder: Path, threads: int) -> Any:
-    """Return magml's matrix."""
+def opened(folder: Path, threads: int) -> tuple[Events, str]:
+    """Return events and prediction times on a connection."""
     events = read_events(folder / "events.parquet")
     events.connection.execute(f"SET threads = {threads}")
     at = read_prediction_times(folder / "prediction_times.parquet", events.connection, events)
-    return build_matrix(compile_plan(catalogue()), events, at, threads=threads, strict=False)
+    return events, at
+
+
+def by_magml(folder: Path, threads: int, plan: Plan) -> FeatureMatrix:
+    """Return magml's matrix."""
+    return build_matrix(plan, *opened(folder, threads), threads=threads, strict=False)
+
+
+def written(folder: Path, threads: int, plan: Plan) -> dict[str, float]:
+    """Write magml's matrix to a file and return what that made."""
+    with TemporaryDirectory(dir=folder) as place:
+        out = Path(place) / "features.parquet"
+        found = opened(folder, threads)
+        made = write_matrix(plan, *found, out, threads=threads, strict=False)
+        return {"rows_made": made.rows, "features": len(made.names)}
 
 
 def given(folder: Path, threads: int) -> peers.Given:
@@ -69,7 +89,7 @@ def given(folder: Path, threads: int) -> peers.Given:
 
 def differences(folder: Path, threads: int) -> dict[str, tuple[bool, float]]:
     """Return of each way whether it is exact, and its largest relative difference from magml."""
-    made = by_magml(folder, threads)
+    made = by_magml(folder, threads, compile_plan(catalogue()))
     subjects = np.unique(made.subject_id)
     place = {name: k for k, name in enumerate(made.names)}
     order = [
@@ -80,49 +100,76 @@ def differences(folder: Path, threads: int) -> dict[str, tuple[bool, float]]:
     ]
     own = made.values[np.argsort(made.subject_id)][:, order]
     found = {}
-    for name, (exact, way) in peers.ways().items():
-        parts = way(given(folder, threads))
+    for name, way in peers.WAYS.items():
+        parts = way.run(given(folder, threads))
         other = peers.scattered(parts, subjects, len(LABS)).reshape(own.shape)
         off = np.nanmax(np.abs(own - other) / np.maximum(np.abs(own), 1e-3))
         same_gaps = (np.isnan(own) == np.isnan(other)).all()
-        found[name] = (exact, float(off) if same_gaps else float("inf"))
+        found[name] = (way.exact, float(off) if same_gaps else float("inf"))
     return found
 
 
+def one(name: str, folder: Path, threads: int, memory: str, analytes: int) -> None:
+    """Time one way. What is loaded and compiled once in a process is not timed."""
+    if name in (MAGML, WRITTEN):
+        plan = compile_plan(catalogue(analytes))
+        import pandas  # noqa: F401
+
+        with limited(memory, beside=folder / "out"):
+            if name == MAGML:
+                once(lambda: {"rows_made": len(by_magml(folder, threads, plan).values)}, PATIENCE)
+            else:
+                once(lambda: written(folder, threads, plan), PATIENCE)
+        return
+    way = peers.WAYS[name]
+    import_module(way.needs)
+    once(lambda: peers.drained(way.run(given(folder, threads))), PATIENCE)
+
+
 def main() -> None:
-    ways = [MAGML, *peers.ways()]
+    ways = [MAGML, WRITTEN, *peers.WAYS]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=float, default=1e6)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--memory", default="1GB", help="for magml")
+    parser.add_argument("--times", type=int, default=1, help="prediction times of each person")
+    parser.add_argument("--analytes", type=int, default=len(LABS), help="28 features each")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--ways", nargs="*", default=ways, choices=ways)
     parser.add_argument("--check", action="store_true", help="compare values, time nothing")
+    parser.add_argument("--quick", action="store_true", help="100,000 rows, once")
     parser.add_argument("--events", type=Path, default=Path("build/events"), help="where they lie")
     parser.add_argument("--json", type=Path, help="append the figures to this file")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
+    if chosen.quick:
+        chosen.rows, chosen.repeat = 1e5, 1
     folder = chosen.events / f"{chosen.rows:.0f}"
-    if chosen.one == MAGML:
-        once(lambda: {"features": by_magml(folder, chosen.threads).values.shape[1]})
-        return
+    if chosen.times > 1:
+        folder = folder.with_name(f"{folder.name}-{chosen.times}")
+    if chosen.times > 1 or chosen.analytes < len(LABS):
+        chosen.ways = [way for way in chosen.ways if way in (MAGML, WRITTEN)]
     if chosen.one:
-        way = peers.ways()[chosen.one][1]
-        once(lambda: peers.drained(way(given(folder, chosen.threads))))
+        one(chosen.one, folder, chosen.threads, chosen.memory, chosen.analytes)
         return
     if not (folder / "prediction_times.parquet").exists():
-        generate(folder, int(chosen.rows))
+        generate(folder, int(chosen.rows), times_each=chosen.times)
     if chosen.check:
         for name, (exact, off) in differences(folder, chosen.threads).items():
-            print(
-                f"{name:44s} largest relative difference {off:.1e}", "" if exact else "(not exact)"
-            )
+            note = "" if exact else "(not exact)"
+            print(f"{name:44s} largest relative difference {off:.1e}", note)
         return
     arguments = ["--rows", str(chosen.rows), "--threads", str(chosen.threads)]
-    arguments += ["--events", str(chosen.events)]
-    figures = compare(__file__, chosen.ways, chosen.repeat, arguments)
+    arguments += ["--times", str(chosen.times), "--events", str(chosen.events)]
+    arguments += ["--memory", chosen.memory, "--analytes", str(chosen.analytes)]
+    again = chosen.rows <= 1e7 and not chosen.quick  # larger sizes take minutes
+    figures = compare(__file__, chosen.ways, chosen.repeat, arguments, again=again)
     print(f"{chosen.rows:,.0f} rows, {chosen.threads} threads, median of {chosen.repeat}")
-    print(table(figures, chosen.ways[0]))
-    settings = {"rows": chosen.rows, "threads": chosen.threads, "repeat": chosen.repeat}
+    print(table(figures, LIMIT if LIMIT in figures else chosen.ways[0]))
+    kept = ("rows", "times", "threads", "repeat", "memory")
+    settings = {name: getattr(chosen, name) for name in kept}
+    people = -(-int(chosen.rows) // ROWS_EACH)
+    settings |= {"people": people, "features": len(catalogue(chosen.analytes).features)}
     keep(chosen.json, "features", settings, figures)
 
 

@@ -49,14 +49,15 @@ def others_during(work: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def compare(
-    script: str, ways: list[str], repeat: int, arguments: list[str]
+    script: str, ways: list[str], repeat: int, arguments: list[str], *, again: bool = True
 ) -> dict[str, dict[str, float]]:
     """Run each way `repeat` times in turn and return its medians.
 
-    Disturbed runs are made again, at most `repeat` more of each way; the calmest `repeat` count.
+    Disturbed runs are made again unless `again` is false, at most `repeat` more of each way; the
+    calmest `repeat` count.
     """
     found: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
-    for turn in range(2 * repeat):
+    for turn in range(2 * repeat if again else repeat):
         for way in ways:
             calm = [run for run in found[way] if run["others"] <= CALM]
             if turn >= repeat and len(calm) >= repeat:
