@@ -19,7 +19,7 @@ ROWS = 2_000_000
 #: ... or before its block of features would hold more numbers than this; larger is not faster.
 CELLS = 16_000_000
 #: Bytes that a row and a number of the block take while they are worked on (measured).
-_ROW, _CELL = 150, 24
+_ROW, _CELL = 75, 12
 #: The share of the memory for the ranges in work; DuckDB has half, the result is beside them.
 _SHARE = 0.3
 
@@ -77,7 +77,7 @@ class Size:
         Examples
         --------
         >>> Size.of(2_000_000_000, 2)
-        Size(rows=500000, cells=3125000)
+        Size(rows=1000000, cells=6250000)
         """
         each = memory * _SHARE / (workers + 2) / 2
         return cls(min(ROWS, int(each / _ROW)), min(CELLS, int(each / _CELL)))

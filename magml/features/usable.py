@@ -91,24 +91,31 @@ class Reader:
             }
         )
         known = "coalesce(e.known_time, e.time)"
-        with self._registered(horizon) as (people, groups):
-            table = events.connection.sql(f"""
+        named = """, CASE WHEN g.number IS NULL THEN e.code END AS code,
+                CASE WHEN g.number IS NULL THEN coalesce(e.unit, '') END AS unit"""
+
+        def query(more: str) -> pa.Table:
+            return events.connection.sql(f"""
                 SELECT e.subject_id, coalesce(g.number, -1)::INTEGER AS number,
-                       CASE WHEN g.number IS NULL THEN e.code END AS code,
-                       CASE WHEN g.number IS NULL THEN coalesce(e.unit, '') END AS unit,
                        coalesce(epoch_us(e.time), {STATIC}) AS time_us,
                        coalesce(epoch_us({known}), {STATIC}) AS known_us,
                        coalesce(epoch_us(e.end_time), {OPEN}) AS end_us,
-                       coalesce(e.numeric_value, 'NaN'::DOUBLE) AS value
+                       coalesce(e.numeric_value, 'NaN'::DOUBLE) AS value {more}
                 FROM {events.relation} e JOIN {people} h ON e.subject_id = h.subject_id
                      {how} {groups} g ON e.code = g.code AND coalesce(e.unit, '') = g.unit
                 WHERE e.subject_id BETWEEN {self.people[first]} AND {self.people[last - 1]}
                       AND ({known} IS NULL OR {known} < h.horizon)
                       AND (e.time IS NULL OR e.time < h.horizon)
             """).to_arrow_table()
+
+        with self._registered(horizon) as (people, groups):
+            # Texts are slow to hand over: they are asked for when something new was met.
+            table = query("" if self.groups else named)
+            if self.groups and to_numpy(table["number"]).min(initial=0) < 0:
+                table = query(named)
         columns = (to_numpy(table[name]) for name in ("time_us", "known_us", "end_us", "value"))
         group = to_numpy(table["number"])
-        if not self.complete:
+        if "code" in table.column_names:
             group = self._numbered(table, group)
         return Usable(to_numpy(table["subject_id"]), group, *columns)
 

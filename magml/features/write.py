@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from magml.events.table import Events
 
 #: Numbers of a matrix that are written at once.
-_CELLS = 8_000_000
+_CELLS = 4_000_000
 _Write = Callable[["pd.DataFrame"], None]
 
 
@@ -82,7 +82,7 @@ def write_matrix(
 
         fill_plugins(plan, events, at_relation, plugins, check=strict)
     with atomic_file(out) as beside, _writer(beside, out.suffix) as write:
-        for rows, values in _in_order(building):
+        for rows, values in _evenly(_in_order(building), len(plan.features)):
             for name, column in plugins.items():
                 values[:, plan.features.index(name)] = column[rows]
             write(_frame(building, rows, values))
@@ -106,13 +106,34 @@ def _in_order(building: Building) -> Iterator[tuple[NDArray[np.int64], NDArray[n
     try:
         for part in building.parts():
             values[part.rows] = part.values
-        step = max(1, _CELLS // max(1, shape[1]))
+        step = _rows_at_once(shape[1])
         for start in range(0, shape[0], step):
             rows = np.arange(start, min(start + step, shape[0]))
             yield rows, np.array(values[rows])
     finally:
         del values
         place.unlink(missing_ok=True)
+
+
+def _rows_at_once(features: int) -> int:
+    return max(1, _CELLS // max(1, features))
+
+
+def _evenly(
+    blocks: Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]], features: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Yield the same rows by an equal number, so that a file's bytes do not tell the ranges."""
+    step = _rows_at_once(features)
+    held: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
+    for block in blocks:
+        held.append(block)
+        while sum(len(rows) for rows, _ in held) >= step:
+            rows, values = (np.concatenate(part) for part in zip(*held, strict=True))
+            yield rows[:step], values[:step]
+            held = [(rows[step:], values[step:])]
+    rows, values = (np.concatenate(part) for part in zip(*held, strict=True))
+    if len(rows):
+        yield rows, values
 
 
 def _frame(
@@ -146,7 +167,8 @@ def _writer(path: Path, suffix: str) -> Iterator[_Write]:
         nonlocal writer
         table = pa.Table.from_pandas(frame, preserve_index=False)
         if writer is None:
-            writer = pq.ParquetWriter(path, table.schema)
+            # Measured values hardly repeat: no dictionaries.
+            writer = pq.ParquetWriter(path, table.schema, use_dictionary=False)
         writer.write_table(table)
 
     try:
