@@ -7,6 +7,9 @@ OUT ?= demo-output
 STAMP := $(VENV)/.installed
 # The open data sets, where they are; tests and figures that need them look here.
 DATA ?= ../shared/data
+# Rows of events of the benchmark of features, and where benchmarks append their figures.
+SIZES ?= 1e6 1e7
+FIGURES ?= build/benchmarks.jsonl
 
 .PHONY: help demo test check results bench bundle fuzz chaos sbom audit clean
 
@@ -16,7 +19,7 @@ help:
 	@echo "make check    ruff and mypy"
 	@echo "make results  run the studies on open data and write docs/results.md"
 	@echo "make sbom     write build/sbom.cdx.json (CycloneDX); make audit asks for known vulnerabilities"
-	@echo "make bench    run the benchmarks"
+	@echo "make bench    run the performance benchmarks (SIZES='1e6 1e7 5e7 2e8' for larger ones)"
 	@echo "make bundle   train the shipped bundle again, byte for byte (about 10 minutes)"
 	@echo "make fuzz     a million inputs for readers, loader and API (about 40 minutes)"
 	@echo "make chaos    kill and break it 200 times, and see that nothing is lost (about 20 minutes)"
@@ -43,7 +46,15 @@ results: $(STAMP)
 	$(BIN)/python benchmarks/results.py --data $(DATA) --out docs/results.md
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/features.py
+	mkdir -p build
+	set -e; for rows in $(SIZES); do \
+	  $(BIN)/python benchmarks/features.py --rows $$rows --events build/events --json $(FIGURES); done
+	$(BIN)/python benchmarks/training.py --rows 1e5 --json $(FIGURES)
+	$(BIN)/python benchmarks/scoring.py --json $(FIGURES)
+	$(BIN)/python benchmarks/one_patient.py --json $(FIGURES)
+	$(BIN)/python benchmarks/explaining.py --rows 1e4 --json $(FIGURES)
+	$(BIN)/python benchmarks/engines.py --rows 1e5 --json $(FIGURES)
+	$(BIN)/python benchmarks/service.py bundles/low_body_status --seconds 20
 
 bundle: $(STAMP)
 	$(BIN)/python benchmarks/shipped_bundle.py
