@@ -116,6 +116,17 @@ def test_the_guide_ends_with_a_card_in_a_browser(place: Path, servers: None) -> 
         assert re.search(r"\d+% \((low|raised|high)\)", card.text)
         assert card.text.count("the risk by") == 3
         assert "To measure" in card.text
+        assert "*" not in card.text  # Markdown is shown, not quoted
+        assert len(card.find_elements(By.CSS_SELECTOR, ".detail li")) == 3
+        assert card.find_element(By.CSS_SELECTOR, ".detail strong").text == "To measure:"
+        # And a text with markup stays a text.
+        browser.execute_script(
+            "markdown(document.getElementById('patient'), arguments[0])",
+            "- **<img src=x onerror=hurt()>** <b>y</b>",
+        )
+        shown = browser.find_element(By.ID, "patient")
+        assert "<img src=x onerror=hurt()> <b>y</b>" in shown.text
+        assert not shown.find_elements(By.CSS_SELECTOR, "img, b")
         assert card.find_element(By.TAG_NAME, "a").get_attribute("href").endswith("review=abc")
         if folder := os.environ.get("MAGML_SCREENSHOTS"):
             browser.save_screenshot(str(Path(folder) / "cds-card.png"))

@@ -245,6 +245,41 @@ def test_overload_is_answered_at_once(bundle: Path, monkeypatch: pytest.MonkeyPa
     assert app.state.engine.pending == 0
 
 
+def test_who_waits_too_long_for_a_turn_is_told_in_time(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from magml.bundle.model import Model
+
+    release, begun = threading.Event(), []
+
+    def slow(*_: Any, **__: Any) -> Any:
+        begun.append(1)
+        release.wait(20)
+        raise InputError("x", "y")
+
+    monkeypatch.setattr(Model, "score", slow)
+    app = create_app(str(bundle), Settings(waiting=5, workers=1, patience=0.3))
+    answers: list[int] = []
+    with TestClient(app) as found:
+        first = threading.Thread(
+            target=lambda: answers.append(found.post("/score", json=REQUEST).status_code)
+        )
+        first.start()
+        while not begun:
+            time.sleep(0.01)
+        started = time.monotonic()
+        refused = found.post("/score", json=REQUEST)
+        assert refused.status_code == 503
+        assert "no turn within 0.3 seconds" in refused.json()["error"]
+        assert refused.headers["retry-after"] == "1"
+        assert 0.25 < time.monotonic() - started < 5
+        release.set()
+        first.join()
+    assert answers == [422]  # it had begun, and was answered
+    assert len(begun) == 1  # nobody worked for who was refused
+    assert app.state.engine.pending == 0
+
+
 def test_a_late_answer_is_a_503(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from magml.bundle.model import Model
 

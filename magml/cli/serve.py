@@ -35,6 +35,9 @@ def serve(
     max_events: Annotated[int, typer.Option("--max-events", min=1)] = 50_000,
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds.")] = 30.0,
     waiting: Annotated[int, typer.Option("--waiting", min=1, help="Longest queue.")] = 24,
+    patience: Annotated[
+        float, typer.Option("--patience", min=0.01, help="Seconds to wait for a turn.")
+    ] = 2.0,
     zone: Annotated[str, typer.Option("--zone", help="IANA zone of naive times.")] = "UTC",
     poll: Annotated[
         float, typer.Option("--poll", min=0, help="Seconds between looks for a newer model.")
@@ -76,6 +79,7 @@ def serve(
             max_events=max_events,
             timeout=timeout,
             waiting=waiting,
+            patience=patience,
             zone=zone,
             poll=poll,
             tracking_uri=tracking_uri,

@@ -7,7 +7,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -75,7 +75,8 @@ class Engine:
         Raises
         ------
         Busy
-            If as many requests wait or run as the settings allow.
+            If as many requests wait or run as the settings allow, or this one waited longer for
+            its turn than they allow.
         Late
             If it takes longer than the settings allow.
         """
@@ -85,9 +86,20 @@ class Engine:
                     f"{self.pending} requests wait already", "fewer at once", "try again shortly"
                 )
             self.pending += 1
-        future = self._pool.submit(lambda: work(self._loaded))
+        began: Future[None] = Future()
+
+        def turn() -> T:
+            began.set_result(None)
+            return work(self._loaded)
+
+        future = self._pool.submit(turn)
         # A request that its caller gave up on still holds its place until the thread is free.
         future.add_done_callback(lambda _: self._done())
+        patience = min(self._settings.patience, self._settings.timeout)
+        done, _ = await asyncio.wait([asyncio.wrap_future(began)], timeout=patience)
+        # What cannot be cancelled has just begun.
+        if not done and future.cancel():
+            raise Busy(f"no turn within {patience:g} seconds", "fewer at once", "try again shortly")
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), self._settings.timeout)
         except TimeoutError as error:

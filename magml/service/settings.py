@@ -36,6 +36,9 @@ class Settings:
         Seconds after which a request is answered with 503.
     waiting
         Requests that may be queued or running; more are answered with 503 at once.
+    patience
+        Seconds that a request may wait for its turn; then it is answered with 503, and not worked
+        on: whoever asked has given up, or asks again.
     workers
         Threads that score; default the cores.
     zone
@@ -72,6 +75,7 @@ class Settings:
     max_events: int = 50_000
     timeout: float = 30.0
     waiting: int = _WAITING
+    patience: float = 2.0
     workers: int = os.cpu_count() or 1
     zone: str = "UTC"
     poll: float = 10.0

@@ -145,7 +145,7 @@ def manifest(data: bytes) -> None:
 
 def bundle(data: bytes) -> None:
     """Load a bundle whose hashes are right and whose content is not: a forged one."""
-    from magml.bundle.load import _model
+    from magml.bundle.load import model_of
     from magml.bundle.manifest import VerifiedFiles
 
     choices = Choices(data)
@@ -159,7 +159,7 @@ def bundle(data: bytes) -> None:
         files[name] = choices.damaged(files[name])
     else:
         del files[name]
-    model = _model(VerifiedFiles("0" * 64, files), 1)
+    model = model_of(VerifiedFiles("0" * 64, files), 1)
     import numpy as np
 
     model.score_matrix(np.zeros((2, len(model.features)), dtype=np.float32))
