@@ -66,6 +66,7 @@ class Kills:
 
     def recalibrate(self) -> None:
         """Kill a recalibration; the old bundle stands, the new one is whole or not there."""
+        work.forget(self.world)  # a run without room may have made one
         self._killed("recalibrate", lambda: work.recalibrate(self.world))
         self._looked(work.check_bundles)
         work.forget_bundle(self.world)

@@ -344,10 +344,10 @@ def targets() -> dict[str, Target]:
     # the whole readers most of the time.
     shares: dict[str, tuple[Callable[[bytes], None], float]] = {
         "fhir_rows": (fhir_rows, 0.192), "requests": (requests, 0.15),
-        "fhir_dates": (fhir_dates, 0.12), "names": (layers.names, 0.10),
+        "fhir_dates": (fhir_dates, 0.14), "names": (layers.names, 0.10),
         "manifest": (manifest, 0.07), "definitions": (definitions, 0.06),
         "monitored": (monitored, 0.02), "tokens": (tokens, 0.02),
-        "signature": (layers.signature, 0.02), "cells": (layers.cells, 0.03),
+        "signature": (layers.signature, 0.02), "cells": (layers.cells, 0.01),
         "doses": (layers.doses, 0.01), "aggregates": (layers.aggregates, 0.02),
         "foods": (layers.foods, 0.01), "guesses": (layers.guesses, 0.003),
         "units": (units, 0.003), "xport": (xport, 0.02), "bundle": (bundle, 0.012),
