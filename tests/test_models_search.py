@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
 
 from magml.definitions.model import Estimator, Search, SearchSpace
@@ -176,3 +177,21 @@ def test_default_space_holds_the_default_estimator(rows):
     plan = Search(trials=1, folds=2, members=1)
     _, trials = search(*rows, np.arange(300), Estimator(), plan, seed=0)
     assert set(trials[0].parameters) == set(plan.space)
+
+
+def test_a_whole_number_stays_one_when_json_made_it_a_fraction() -> None:
+    space = {
+        "rounds": {"low": 100.0, "high": 250.0},
+        "max_depth": {"choices": [3.0, 4.0]},
+        "gamma": {"low": 0.0, "high": 1.0},
+    }
+    found = Search.model_validate({"space": space}).space
+    assert found["rounds"].integer
+    assert found["max_depth"].choices == (3, 4)
+    assert all(isinstance(choice, int) for choice in found["max_depth"].choices)
+    assert not found["gamma"].integer
+
+
+def test_half_a_level_is_no_choice_of_a_depth() -> None:
+    with pytest.raises(ValidationError, match="max_depth is a whole number"):
+        Search.model_validate({"space": {"max_depth": {"choices": [3, 2.5]}}})

@@ -155,6 +155,16 @@ class SearchSpace(Frozen):
         return self
 
 
+def _whole(name: str, space: SearchSpace) -> SearchSpace:
+    """Return the space with whole numbers only: JSON may write 100 as 100.0."""
+    choices = space.choices
+    if choices is None:
+        return space.model_copy(update={"integer": True})
+    if any(isinstance(choice, str) or choice != int(choice) for choice in choices):
+        raise ValueError(f"{name} is a whole number: choices {', '.join(map(str, choices))}")
+    return space.model_copy(update={"choices": tuple(int(choice) for choice in choices)})
+
+
 def _default_space() -> dict[str, SearchSpace]:
     """Return the space searched where a model file states no other."""
     return {
@@ -187,7 +197,8 @@ class Search(Frozen):
         for name in value:
             if name not in known:
                 raise ValueError(f"unknown parameter {name!r}: {nearest(name, known)}")
-        return value
+        whole = ("rounds", *_WHOLE)
+        return {k: _whole(k, space) if k in whole else space for k, space in value.items()}
 
 
 class CalibrationChoice(Frozen):
