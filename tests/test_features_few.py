@@ -85,6 +85,19 @@ def test_few_records_give_the_bits_the_report_and_the_evidence_of_the_engine(pla
     assert find_evidence(plan, few, asked) == find_evidence(plan, events, asked)
 
 
+def test_people_without_records_have_no_evidence(plan):
+    frame, at = records(2).iloc[:0], times(2)
+    expected, events = by_engine(plan, frame, at)
+    few = read_few(frame, at)
+    assert few is not None
+    np.testing.assert_array_equal(few.matrix(plan).values, expected.values)
+    names = plan.features[::20]
+    asked = [(int(s), t, names) for s, t in zip(at.subject_id, at.prediction_time, strict=True)]
+    found = find_evidence(plan, few, asked)
+    assert found == find_evidence(plan, events, asked)
+    assert found[0] == dict.fromkeys(names, ())
+
+
 @pytest.mark.parametrize(
     "moment",
     [dt.datetime(2024, 9, 1, 8), "2024-09-01T08:00:00+02:00", dt.date(2024, 9, 1)],

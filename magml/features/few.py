@@ -102,7 +102,9 @@ class FewRecords:
         pair = self.code.astype(np.int64) * len(self.units) + self.unit
         pairs, inverse = np.unique(pair, return_inverse=True)
         size = len(self.units)
-        wanted = np.array([used(self.codes[p // size], self.units[p % size]) for p in pairs])
+        wanted = np.array(
+            [used(self.codes[p // size], self.units[p % size]) for p in pairs], dtype=bool
+        )
         told = [self.columns.listed(name) for name in ("unit", "text_value", "source")]
         found: dict[int, list[EvidenceRow]] = {}
         for person in people:
