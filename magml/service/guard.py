@@ -8,6 +8,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from magml.service.body import read_body, replayed
 from magml.service.keys import caller
 
 if TYPE_CHECKING:
@@ -76,10 +77,13 @@ class Guard:
                 await _answer(sending, 401, "no valid API key: send it as X-API-Key")
             elif full:
                 await _answer(sending, 503, f"{self._waiting} requests wait already: try again")
-            elif self._declared(scope) > self._max or (body := await self._body(receive)) is None:
+            elif (
+                self._declared(scope) > self._max
+                or (body := await read_body(receive, self._max)) is None
+            ):
                 await _answer(sending, 413, f"a body above {self._max} bytes")
             else:
-                await self._app(scope, _replayed(body, receive), sending)
+                await self._app(scope, replayed(body, receive), sending)
         except Exception as error:
             # The text of an unforeseen error could hold a value, so only its kind is logged.
             _log.error("defect", extra={"request": request, "kind": type(error).__name__})
@@ -123,34 +127,6 @@ class Guard:
             if name == b"content-length" and value.isdigit():
                 return int(value)
         return 0
-
-    async def _body(self, receive: Receive) -> bytes | None:
-        """Return the whole body, None if it goes beyond its limit or the caller left."""
-        parts, taken = [], 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return None
-            parts.append(message.get("body", b""))
-            taken += len(parts[-1])
-            if taken > self._max:
-                return None
-            if not message.get("more_body", False):
-                return b"".join(parts)
-
-
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Return a receiver that gives a body that was read already, then what comes after it."""
-    given = False
-
-    async def replaying() -> MutableMapping[str, Any]:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replaying
 
 
 async def _answer(send: Send, status: int, error: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from magml.review.web.settings import Settings
+from magml.service.body import read_body, replayed
 from magml.service.settings import is_loopback
 
 if TYPE_CHECKING:
@@ -71,12 +72,14 @@ class Guard:
             return
         scope.setdefault("state", {})["address"] = self._address(scope, headers)
         scope["state"]["user"] = self._user(headers)
-        body = await _body(receive) if scope["method"] not in ("GET", "HEAD") else b""
+        body = (
+            await read_body(receive, _MAX_BYTES) if scope["method"] not in ("GET", "HEAD") else b""
+        )
         if body is None:
             await _answer(sending, 413, f"More was sent than {_MAX_BYTES:,} bytes.")
             return
         try:
-            await self._app(scope, _replayed(body, receive), sending)
+            await self._app(scope, replayed(body, receive), sending)
         except Exception as error:
             # The text of an unforeseen error could hold a value, so only its kind is logged.
             shown = bool(os.environ.get("MAGML_DEBUG"))
@@ -157,34 +160,6 @@ def _hardened(headers: Any, secure: bool) -> list[tuple[bytes, bytes]]:
     if secure:
         more["strict-transport-security"] = "max-age=31536000"
     return [*headers, *((name.encode(), value.encode()) for name, value in more.items())]
-
-
-async def _body(receive: Receive) -> bytes | None:
-    """Return the whole body, None if it is too long."""
-    parts, taken = [], 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return b""
-        parts.append(message.get("body", b""))
-        taken += len(parts[-1])
-        if taken > _MAX_BYTES:
-            return None
-        if not message.get("more_body", False):
-            return b"".join(parts)
-
-
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    given = False
-
-    async def replaying() -> MutableMapping[str, Any]:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replaying
 
 
 async def _answer(send: Send, status: int, text: str) -> None:
