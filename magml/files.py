@@ -95,6 +95,43 @@ def atomic_file(
         os.replace(new, target)
 
 
+def new_file(path: str | os.PathLike[str], content: bytes, mode: int) -> None:
+    """Write a file that does not exist yet, whole or not at all, and never in another's place.
+
+    Parameters
+    ----------
+    path
+        The file; its folder must stand.
+    content, mode
+        What is in it, and its permissions.
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists; `filename2` is its path.
+    OSError
+        If it cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "key"
+    >>> new_file(target, b"secret", 0o600)
+    >>> oct(target.stat().st_mode & 0o777)
+    '0o600'
+    """
+    target = Path(path)
+    clean(target)
+    with beside(target) as folder:
+        new = folder / target.name
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(new, mode)
+        os.link(new, target)  # unlike a renaming, it refuses what exists
+
+
 @contextlib.contextmanager
 def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a folder to fill; on success it takes the place of `path`, else it is removed.

@@ -121,13 +121,11 @@ def memory_size(size: str | int) -> int:
     >>> memory_size("500MB"), memory_size("0.5 GiB")
     (500000000, 536870912)
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?B?)\s*", str(size).upper())
-    unit = found[2] if found else ""
-    if found is None or (unit not in _UNITS and unit + "B" not in _UNITS):
+    wanted = size_of(str(size))
+    if wanted is None:
         raise InputError(
             f"the memory size {str(size)!r}", "a size such as 4GB or 800MB", "correct --memory"
         )
-    wanted = int(float(found[1]) * _UNITS[unit if unit in _UNITS else unit + "B"])
     there = machine_memory()
     if not LEAST <= wanted <= there:
         raise InputError(
@@ -136,6 +134,21 @@ def memory_size(size: str | int) -> int:
             "choose another --memory, or leave it out for a quarter of the machine's",
         )
     return wanted
+
+
+def size_of(written: str) -> int | None:
+    """Return the number that a size stands for, None where it is no size.
+
+    Examples
+    --------
+    >>> size_of("1.5 GiB"), size_of("20M"), size_of("7"), size_of("much")
+    (1610612736, 20000000, 7, None)
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?B?)\s*", written.upper())
+    unit = found[2] if found else ""
+    if found is None or (unit not in _UNITS and unit + "B" not in _UNITS):
+        return None
+    return int(float(found[1]) * _UNITS[unit if unit in _UNITS else unit + "B"])
 
 
 def machine_memory() -> int:

@@ -133,3 +133,27 @@ def test_a_bundle_that_was_changed_is_not_signed(bundle: Path, pair: tuple[Path,
     with pytest.raises(BundleError, match="changed"):
         sign_bundle(bundle, pair[0])
     assert not (bundle / SIGNATURE).exists()
+
+
+def test_a_pair_appears_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = tmp_path / "ours.pub"
+    taken.write_text("another's")
+    with pytest.raises(InputError, match=r"'ours\.pub' exists"):
+        make_signing_key(tmp_path / "ours")
+    assert [path.name for path in tmp_path.iterdir()] == ["ours.pub"]
+    assert taken.read_text() == "another's"
+    taken.unlink()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match="No space left"):
+        make_signing_key(tmp_path / "ours")
+    assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    private, public = make_signing_key(tmp_path / "new" / "ours")
+    assert [oct(path.stat().st_mode & 0o777) for path in (private, public)] == ["0o600", "0o644"]
+    assert sorted(path.name for path in private.parent.iterdir()) == ["ours", "ours.pub"]

@@ -26,8 +26,8 @@ SLICE = {
     "fhir_rows": 1500, "requests": 1500, "fhir_dates": 3000, "units": 40, "manifest": 500,
     "monitored": 300, "tokens": 500, "definitions": 200, "xport": 60, "bundle": 25, "booster": 200,
     "api": 60, "fhir_bundle": 40, "csv": 25, "parquet": 25, "ndjson": 12, "meds": 6, "omop": 3,
-    "plain": 3, "eicu": 4, "nhanes": 12, "physionet2012": 15, "names": 600, "cells": 60,
-    "doses": 60, "aggregates": 60, "signature": 200, "foods": 25, "guesses": 6,
+    "database": 12, "plain": 3, "eicu": 4, "nhanes": 12, "physionet2012": 15, "names": 600,
+    "cells": 60, "doses": 60, "aggregates": 60, "signature": 200, "foods": 25, "guesses": 6,
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import duckdb
@@ -9,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from magml.errors import InputError
 from magml.events import Events, read_events
+from magml.events.table import connect
 from magml.features import build_features
 from magml.sources import open_source
 from tests.source_worlds import truth, write_meds, write_omop, write_plain
@@ -139,3 +142,22 @@ def test_omop_in_a_database_and_on_a_connection(world: pd.DataFrame, tmp_path: P
     with duckdb.connect(str(path)) as database:
         events = open_source("omop", database, schema="clinical")
         pd.testing.assert_frame_equal(listed(events), wanted, check_dtype=False)
+
+
+def test_a_database_that_is_none_or_runs_sql_is_refused(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.csv"
+    secret.write_text("person_id,year_of_birth\n1,1950\n")
+    with duckdb.connect(str(tmp_path / "views.duckdb")) as database:
+        database.execute(f"CREATE VIEW Person AS SELECT * FROM '{secret}'")
+    with pytest.raises(InputError, match="person as a view"):
+        open_source("omop", tmp_path / "views.duckdb")
+    other = sqlite3.connect(tmp_path / "other.db")
+    with other:
+        other.execute("CREATE TABLE person (person_id INTEGER, year_of_birth INTEGER)")
+    other.close()
+    with pytest.raises(InputError, match="cannot be opened as a DuckDB database") as raised:
+        open_source("omop", tmp_path / "other.db")
+    # Nothing is fetched to read it.
+    assert "download" not in str(raised.value.__cause__)
+    found = connect().execute("SELECT current_setting('autoinstall_known_extensions')").fetchall()
+    assert found == [(False,)]

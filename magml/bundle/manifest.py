@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from magml.errors import BundleError
+from magml.errors import BundleError, InputError
 from magml.files import canonical_json, pretty_json, sha256_bytes
+from magml.limits import VARIABLE, check_document, limits
 
 #: What the manifest says it is, the layout of files that is written, and those that are read.
 #: Version 2 added ``reference.json``, the percentiles of the cohort; without it a value's place
@@ -103,6 +104,13 @@ def read_verified(folder: str | os.PathLike[str]) -> VerifiedFiles:
     present = set(_content(root))
     _refuse("missing", sorted(set(entries) - present))
     _refuse("not in the manifest", sorted(present - set(entries)))
+    most = limits().bundle
+    if sum((root / name).stat().st_size for name in entries) > most:
+        raise BundleError(
+            f"the bundle's files hold more than {most} bytes",
+            "at most the limit 'bundle'",
+            f"check where it is from; if it is right, raise the limit with {VARIABLE}=bundle=SIZE",
+        )
     files: dict[str, bytes] = {}
     changed = []
     for name in sorted(entries):
@@ -119,6 +127,7 @@ def read_verified(folder: str | os.PathLike[str]) -> VerifiedFiles:
             "restore the bundle from where it was trained, or train again",
         )
     signature = root / SIGNATURE
+    _check_size(signature)
     signed = signature.read_bytes() if signature.is_file() else None
     return VerifiedFiles(found, files, int(manifest["version"]), signed)
 
@@ -142,6 +151,7 @@ def _manifest(root: Path) -> dict[str, Any]:
             "a bundle that magml wrote",
             "name the bundle's own folder, or train again",
         )
+    _check_size(path)
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -164,6 +174,14 @@ def _manifest(root: Path) -> dict[str, Any]:
     if not isinstance(files, dict) or not files:
         raise BundleError(f"{MANIFEST} lists no files", "the bundle's files", "restore the bundle")
     return manifest
+
+
+def _check_size(path: Path) -> None:
+    """Refuse a document of a bundle that is too large to be parsed."""
+    try:
+        check_document(path)
+    except InputError as error:
+        raise BundleError(error.seen, error.expected, error.action) from error
 
 
 def _content(root: Path) -> list[str]:

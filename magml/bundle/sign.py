@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from magml.bundle.manifest import SIGNATURE, VerifiedFiles, read_verified
 from magml.errors import BundleError, InputError, MissingDependencyError
-from magml.files import atomic_file, pretty_json
+from magml.files import atomic_file, new_file, pretty_json
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -31,32 +31,38 @@ VARIABLE = "MAGML_BUNDLE_KEYS"
 def make_signing_key(path: str | os.PathLike[str]) -> tuple[Path, Path]:
     """Make a pair of keys: ``PATH``, to be kept secret, and ``PATH.pub``.
 
+    Each appears whole or not at all, the secret one readable by its owner alone.
+
     Raises
     ------
     InputError
-        If either file exists.
+        If either file exists, or cannot be written.
     """
     crypto = _cryptography()
     private, public = Path(path), Path(f"{os.fspath(path)}.pub")
-    for file in (private, public):
-        if file.exists():
-            raise InputError(f"'{file.name}' exists", "a new file", "choose another --out")
-    key = crypto.ed25519.Ed25519PrivateKey.generate()
-    serial = crypto.serialization
-    private.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(handle, "wb") as stream:
-        stream.write(
-            key.private_bytes(
-                serial.Encoding.PEM, serial.PrivateFormat.PKCS8, serial.NoEncryption()
-            )
-        )
-    with atomic_file(public) as beside:
-        beside.write_bytes(
-            key.public_key().public_bytes(
-                serial.Encoding.PEM, serial.PublicFormat.SubjectPublicKeyInfo
-            )
-        )
+    key, serial = crypto.ed25519.Ed25519PrivateKey.generate(), crypto.serialization
+    secret = key.private_bytes(
+        serial.Encoding.PEM, serial.PrivateFormat.PKCS8, serial.NoEncryption()
+    )
+    shown = key.public_key().public_bytes(
+        serial.Encoding.PEM, serial.PublicFormat.SubjectPublicKeyInfo
+    )
+    try:
+        private.parent.mkdir(parents=True, exist_ok=True)
+        new_file(private, secret, 0o600)
+        try:
+            new_file(public, shown, 0o644)
+        except OSError:
+            private.unlink()  # half a pair is of no use, and nobody has seen it
+            raise
+    except OSError as error:
+        taken = isinstance(error, FileExistsError)
+        name = public.name if taken and error.filename2 == str(public) else private.name
+        raise InputError(
+            f"'{name}' exists" if taken else f"'{name}' cannot be written ({error.strerror})",
+            "a new file" if taken else "a place that can be written to",
+            "choose another --out",
+        ) from error
     return private, public
 
 

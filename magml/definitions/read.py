@@ -25,7 +25,7 @@ from magml.definitions.model import ModelDefinition
 from magml.definitions.population import PopulationStudy
 from magml.errors import DefinitionError, nearest
 from magml.files import canonical_json, sha256_bytes
-from magml.limits import YAML_BYTES, YAML_VALUES, expanded_values
+from magml.limits import expanded_values, limits
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _T = TypeVar("_T", bound=BaseModel)
@@ -79,14 +79,16 @@ def read_yaml(path: Path) -> Any:
         If it does not parse, is larger than 5 MB, or its aliases unfold beyond all measure.
     """
     try:
-        if path.stat().st_size > YAML_BYTES:
+        most = limits()
+        if path.stat().st_size > most.definition:
             raise DefinitionError(
-                f"{path.name} is larger than {YAML_BYTES} bytes", "a definition that people read"
+                f"{path.name} is larger than {most.definition} bytes",
+                "a definition that people read",
             )
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
-        if expanded_values(content) > YAML_VALUES:
+        if expanded_values(content, most.values) > most.values:
             raise DefinitionError(
-                f"{path.name} stands for more than {YAML_VALUES} values, its aliases followed",
+                f"{path.name} stands for more than {most.values} values, its aliases followed",
                 "a definition that people read",
                 "write it without aliases",
             )

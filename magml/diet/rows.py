@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magml.errors import InputError, nearest
+from magml.limits import check_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +44,7 @@ def read_rows(data: Any, what: str, needed: Iterable[str], known: Iterable[str])
             raise InputError(
                 f"{what}: no file '{path.name}'", "a CSV or Parquet file", "correct it"
             )
+        check_whole(path)
         try:
             table = (
                 pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)

@@ -199,6 +199,8 @@ def connect(memory: str | None = None, threads: int | None = None) -> duckdb.Duc
 
     connection = duckdb.connect(":memory:")
     connection.execute("SET TimeZone = 'UTC'")
+    # A file in another form would else have DuckDB fetch an extension for it from a network.
+    connection.execute("SET autoinstall_known_extensions = false")
     held = limit()
     connection.execute(f"SET temp_directory = {text(held.spill)}")
     connection.execute("SET enable_progress_bar = false")

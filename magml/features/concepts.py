@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _LARGEST = 1.7e308
 _LEAST = 1e-300
+#: Most codes and units that a plan remembers, and the longest: a service meets any number of them.
+_REMEMBERED, _LONGEST = 100_000, 200
 _UNKNOWN, _NONE, _NO_DOSE = "unknown unit", "no unit", "no dose"
 
 
@@ -189,7 +191,7 @@ def map_concepts(plan: Plan, groups: Iterable[Group], *, strict: bool) -> Concep
 
 
 def resolve(plan: Plan, code: str, unit: str) -> tuple[Entry, ...]:
-    """Return the entries of one code and unit, worked out once for a plan."""
+    """Return the entries of one code and unit, remembered by the plan within limits."""
     known = plan.entries.get((code, unit))
     if known is None:
         from magml.features.names import matches
@@ -201,7 +203,10 @@ def resolve(plan: Plan, code: str, unit: str) -> tuple[Entry, ...]:
             for concept_id, owner in planned
             if owner is None or owner in found
         )
-        plan.entries[(code, unit)] = known
+        if len(plan.entries) >= _REMEMBERED:
+            plan.entries.clear()
+        if len(code) + len(unit) <= _LONGEST:
+            plan.entries[(code, unit)] = known
     return known
 
 

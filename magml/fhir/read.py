@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from magml.errors import InputError
 from magml.events.table import SQL_TYPES, Events, connect
 from magml.fhir.rows import Reader, Resource, Row
-from magml.limits import check_files
+from magml.limits import VARIABLE, check_document, check_files, limits
 from magml.sources.tables import relation_name
 from magml.tables import EVENTS, SUBJECT_MAP
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     import duckdb
 
 _BATCH = 50_000
-#: A line or a Bundle larger than this is refused before it is parsed.
-_LARGEST = 64_000_000
 _REFERRED = ('"Medication"', '"Encounter"')
 
 
@@ -118,10 +116,7 @@ def open_layout(data: Any, connection: duckdb.DuckDBPyConnection, *, zone: str =
     path = Path(data)
     if path.is_file() and path.suffix == ".json":
         try:
-            if path.stat().st_size > _LARGEST:
-                raise InputError(
-                    f"'{path.name}' is larger than {_LARGEST} bytes", "NDJSON for large exports"
-                )
+            check_document(path)
             return read_bundle(json.loads(path.read_text(encoding="utf-8")), connection, zone=zone)
         except (ValueError, RecursionError) as error:
             raise InputError(f"'{path.name}' is not JSON", "a FHIR Bundle") from error
@@ -130,17 +125,19 @@ def open_layout(data: Any, connection: duckdb.DuckDBPyConnection, *, zone: str =
 
 def _lines(file: Path) -> Iterator[str]:
     opened = gzip.open if file.suffix == ".gz" else open
+    longest = limits().document
     try:
         with opened(file, "rt", encoding="utf-8") as stream:
             for number in range(1, 2**62):
-                line = stream.readline(_LARGEST + 1)
+                line = stream.readline(longest + 1)
                 if not line:
                     return
-                if len(line) > _LARGEST:
+                if len(line) > longest:
                     raise InputError(
-                        f"'{file.name}' line {number} has more than {_LARGEST} characters",
+                        f"'{file.name}' line {number} has more than {longest} characters",
                         "one resource a line",
-                        "check that the file is NDJSON",
+                        "check that the file is NDJSON; if it is right, raise the limit with "
+                        f"{VARIABLE}=document=SIZE",
                     )
                 if line.strip():
                     yield line
@@ -179,10 +176,12 @@ def _events(
         reader = Reader(ZoneInfo(zone))
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise InputError(f"no time zone {zone!r}", "an IANA zone such as Europe/Athens") from error
+    most = limits().references
     try:
         for resource in referred:
             if isinstance(resource, dict):
                 reader.remember(resource)
+                _check_kept(reader, most)
     except (ValueError, RecursionError) as error:
         raise InputError("a line that is not JSON", "NDJSON", "export it again") from error
     connection = connection or connect()
@@ -194,6 +193,7 @@ def _events(
     for resource in resources():
         batch += reader.rows(resource)
         if len(batch) >= _BATCH:
+            _check_kept(reader, most)
             total += _store(connection, relation, batch)
     total += _store(connection, relation, batch)
     if not total:
@@ -212,6 +212,16 @@ def _events(
     return Events(
         connection, relation, subjects=subjects, name="fhir", notes=_notes(reader), files=files
     )
+
+
+def _check_kept(reader: Reader, most: int) -> None:
+    """Refuse more patients and references than are kept in memory."""
+    if reader.kept > most:
+        raise InputError(
+            f"more than {most} patients, encounters and medications",
+            "at most the limit 'references', which are kept in memory",
+            f"read the export in parts, or raise the limit with {VARIABLE}=references=NUMBER",
+        )
 
 
 def _store(connection: duckdb.DuckDBPyConnection, relation: str, batch: list[Row]) -> int:

@@ -68,7 +68,7 @@ class Reader:
     """
 
     zone: ZoneInfo
-    medications: dict[str, Any] = field(default_factory=dict)
+    medications: dict[str, str | None] = field(default_factory=dict)
     encounters: dict[str, dt.datetime] = field(default_factory=dict)
     subjects: dict[int, str] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
@@ -77,11 +77,16 @@ class Reader:
         """Keep what other resources refer to."""
         kind, name = resource.get("resourceType"), _name(resource)
         if kind == "Medication" and name:
-            self.medications[name] = resource.get("code")
+            self.medications[name] = event_code(resource.get("code"), DRUG)
         elif kind == "Encounter" and name:
             ended = span(_get(resource, "period", "end"), self.zone)
             if ended is not None:
                 self.encounters[name] = ended.end
+
+    @property
+    def kept(self) -> int:
+        """How many patients and references are kept."""
+        return len(self.medications) + len(self.encounters) + len(self.subjects)
 
     def rows(self, resource: Resource) -> Iterator[Row]:
         """Yield the events of a resource; none, and a count, where it cannot be used."""
@@ -220,8 +225,10 @@ def _drug(reader: Reader, resource: Resource) -> str | None:
     concept = resource.get("medicationCodeableConcept")
     if concept is None:
         reference = str(_get(resource, "medicationReference", "reference") or "")
-        concept = reader.medications.get(_local(reference))
-        if concept is None and reference.startswith("#"):
+        known = reader.medications.get(_local(reference))
+        if known is not None:
+            return known
+        if reference.startswith("#"):
             for contained in _items(resource.get("contained")):
                 if contained.get("id") == reference[1:]:
                     concept = contained.get("code")

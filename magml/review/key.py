@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 
 from magml.errors import InputError
-from magml.leftovers import beside, clean
+from magml.files import new_file
 
 _BYTES = 32
 
@@ -74,15 +74,7 @@ def make_key(path: str | os.PathLike[str]) -> bytes:
     key = secrets.token_bytes(_BYTES)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        clean(file)
-        with beside(file) as folder:
-            new = folder / file.name
-            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT, 0o600), "w") as stream:
-                stream.write(key.hex() + "\n")
-                stream.flush()
-                os.fsync(stream.fileno())
-            # Whole or not at all, and never in the place of another: a link refuses what exists.
-            os.link(new, file)
+        new_file(file, f"{key.hex()}\n".encode(), 0o600)
     except OSError as error:
         raise InputError(
             f"the key file '{file.name}' cannot be written ({error.strerror})",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from magml.errors import InputError
-from magml.limits import check_files
+from magml.limits import check_whole
 from magml.sources.tables import source_table
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def read_table(path: Path, needed: tuple[str, ...], optional: tuple[str, ...] = 
     """
     import pandas as pd
 
-    check_files([path])
+    check_whole(path)
     try:
         table = pd.read_sas(
             path,

@@ -14,7 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from magml.errors import InputError
-from magml.events.table import identifier, text
+from magml.events.table import identifier, reading, text
+from magml.limits import VARIABLE, limits
 from magml.sources.scans import Scan, scan_files, scan_relation, typed_view
 from magml.sources.tables import relation_name
 
@@ -40,8 +41,6 @@ TABLES = (
 )
 _ENDINGS = (".parquet", ".csv.gz", ".csv", ".tsv", ".txt")
 _DATABASES = (".duckdb", ".db", ".ddb")
-#: A hospital's CDM of ten million people fits; a decompression bomb does not.
-MAXIMUM_ZIP_BYTES = 200_000_000_000
 
 
 @dataclass(frozen=True)
@@ -222,15 +221,33 @@ def _of_database(
     """Attach a DuckDB file, never to be written to, and return the scans of its tables."""
     alias = relation_name(connection, "database")
     try:
-        connection.execute(f"ATTACH {text(path)} AS {alias} (READ_ONLY)")
+        connection.execute(f"ATTACH {text(path)} AS {alias} (TYPE duckdb, READ_ONLY)")
     except Exception as error:
         raise InputError(
             f"'{path.name}' cannot be opened as a DuckDB database ({type(error).__name__})",
             "a file that DuckDB wrote, not open for writing elsewhere",
             "check the file, and that no other program has it open",
         ) from error
-    scans = _of_schema(connection, f"{alias}.{schema or 'main'}")
+    with reading(f"the tables of '{path.name}'"):
+        _refuse_views(path, connection, alias)
+        scans = _of_schema(connection, f"{alias}.{schema or 'main'}")
     return {name: Scan(s.label, s.origin, s.types, (path,)) for name, s in scans.items()}
+
+
+def _refuse_views(path: Path, connection: duckdb.DuckDBPyConnection, alias: str) -> None:
+    """Refuse a file with views under the tables' names: SQL from the file, which reads anything."""
+    rows = connection.execute(
+        f"SELECT DISTINCT lower(view_name) FROM duckdb_views() "
+        f"WHERE database_name = {text(alias)} AND NOT internal ORDER BY ALL"
+    ).fetchall()
+    views = [name for (name,) in rows if name in {*TABLES, "2b_concept"}]
+    if views:
+        raise InputError(
+            f"'{path.name}' holds {', '.join(views)} as a view, which runs SQL out of the file",
+            "tables",
+            "store them as tables; or, if you trust the file, open it yourself and give the "
+            "connection (in Python)",
+        )
 
 
 def _unpacked(path: Path) -> Path:
@@ -241,7 +258,7 @@ def _unpacked(path: Path) -> Path:
     wanted = {f"{name}{ending}" for name in (*TABLES, "2b_concept") for ending in _ENDINGS}
     try:
         with zipfile.ZipFile(path) as archive:
-            left = MAXIMUM_ZIP_BYTES
+            left = most = limits().archive
             for member in archive.infolist():
                 name = PurePosixPath(member.filename).name.lower()
                 if name not in wanted or member.is_dir():
@@ -251,9 +268,10 @@ def _unpacked(path: Path) -> Path:
                         left -= len(block)
                         if left < 0:
                             raise InputError(
-                                f"'{path.name}' holds more than {MAXIMUM_ZIP_BYTES:,} bytes",
-                                "tables of a CDM",
-                                "unpack it, and name the folder",
+                                f"'{path.name}' holds more than {most} bytes",
+                                "at most the limit 'archive'",
+                                "unpack it, and name the folder; or raise the limit with "
+                                f"{VARIABLE}=archive=SIZE",
                             )
                         target.write(block)
     except FileExistsError as error:

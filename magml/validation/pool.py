@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from magml.errors import InputError
+from magml.limits import check_document
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -225,6 +226,7 @@ def _back(value: float, scale: str) -> float:
 def _read(file: Path) -> _Export:
     from magml.validation.aggregate import FORMAT
 
+    check_document(file)
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

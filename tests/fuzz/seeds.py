@@ -156,7 +156,7 @@ def folders() -> dict[str, Path]:
     ):  # fmt: skip
         made[name] = root / name
         made[name].mkdir()
-    for name in ("meds", "omop", "plain"):
+    for name in ("meds", "omop", "plain", "database"):
         made[name] = root / name
     _fill(made)
     return made
@@ -179,6 +179,7 @@ def _fill(made: dict[str, Path]) -> None:
     source_worlds.write_plain(frame, made["plain"], "csv")
     source_worlds.write_meds(frame, made["meds"])
     source_worlds.write_omop(frame, made["omop"], "csv")
+    _write_database(made["omop"], made["database"])
     events = frame.drop(columns=["kind"]).head(40)
     events = events.assign(boolean_value=True, prediction_time=events["time"])
     events.to_csv(made["tables"] / "good.csv", index=False)
@@ -194,6 +195,24 @@ def _fill(made: dict[str, Path]) -> None:
         opened.writestr("set-a/132539.txt", RECORD)
         opened.writestr("set-a/7.txt", SECOND)
     (made["physionet2012"] / "set-a.zip").write_bytes(packed.getvalue())
+
+
+def _write_database(tables: Path, folder: Path) -> None:
+    """Write the tables of a CDM to a DuckDB file, and one that is another database's."""
+    import sqlite3
+
+    import duckdb
+
+    folder.mkdir()
+    # The smallest blocks, so that most of the file is used and a changed byte is met.
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{folder / 'cdm.good'}' AS cdm (BLOCK_SIZE 16384)")
+        for path in tables.iterdir():
+            connection.execute(f"CREATE TABLE cdm.{path.stem} AS SELECT * FROM read_csv('{path}')")
+    other = sqlite3.connect(folder / "other.good")
+    with other:
+        other.execute("CREATE TABLE person (person_id INTEGER, year_of_birth INTEGER)")
+    other.close()
 
 
 @cache

@@ -278,6 +278,31 @@ def source(layout: str, **options: Any) -> Callable[[bytes], None]:
     return read
 
 
+def database(data: bytes) -> None:
+    """Read a CDM out of a damaged DuckDB file, or one that is none."""
+    from magml.events.table import connect
+    from magml.sources import open_source
+
+    choices = Choices(data)
+    folder = folders()["database"]
+    kind = choices.below(8)
+    content = data if kind == 0 else (
+        folder / ("other.good" if kind == 1 else "cdm.good")
+    ).read_bytes()  # fmt: skip
+    if kind in (2, 3):  # the header, which says where all else is
+        content = choices.damaged(content[:12_288]) + content[12_288:]
+    elif kind in (4, 5):
+        start = choices.below(65_536) * len(content) // 65_536
+        content = content[:start] + choices.damaged(content[start:])
+    elif kind > 5:
+        content = content[: choices.below(65_536) * len(content) // 65_536]
+    path = folder / "x.duckdb"
+    path.write_bytes(content)
+    # A connection of its own: DuckDB keeps what it has attached.
+    with connect("2GB", 1) as connection:
+        open_source("omop", path, connection=connection).materialise()
+
+
 def api(data: bytes) -> None:
     """Send a request to the service, without a network."""
     from tests.fuzz.service import answer
@@ -354,7 +379,8 @@ def targets() -> dict[str, Target]:
         "booster": (booster, 0.02), "api": (api, 0.012), "fhir_bundle": (fhir_bundle, 0.02),
         "csv": (table("csv"), 0.015), "parquet": (table("parquet"), 0.015),
         "ndjson": (source("fhir"), 0.02), "meds": (source("meds"), 0.008),
-        "omop": (source("omop"), 0.003), "plain": (source("plain"), 0.006),
+        "omop": (source("omop"), 0.003), "database": (database, 0.003),
+        "plain": (source("plain"), 0.006),
         "eicu": (source("eicu"), 0.006), "nhanes": (source("nhanes"), 0.005),
         "physionet2012": (source("physionet2012"), 0.01),
     }  # fmt: skip
