@@ -113,7 +113,6 @@ def main() -> None:
     options = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="magml-engines-")))
-        folder.chmod(0o755)
         generate(folder, int(options.rows), times_each=2)
         run(folder, options, stack)
 
@@ -125,7 +124,7 @@ def run(folder: Path, options: argparse.Namespace, stack: ExitStack) -> None:
 
     path, at = folder / "events.parquet", folder / "prediction_times.parquet"
     plan = compile_plan(read_catalogue())
-    url = stack.enter_context(postgresql(folder))
+    url = stack.enter_context(postgresql())
     connection = stack.enter_context(psycopg.connect(url, autocommit=True))
     to_postgres(connection, pq.read_table(path), "events")
     connection.execute("ANALYZE events")

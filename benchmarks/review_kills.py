@@ -263,7 +263,7 @@ def main() -> None:
             sys.path.insert(0, str(ROOT))
             from tests.review_parts import postgresql_server
 
-            with postgresql_server(folder) as (url, restart):
+            with postgresql_server() as (url, restart):
                 found = run(
                     folder / "reviews", reviews=chosen.reviews, seed=chosen.seed, url=url,
                     between=chosen.between, stop_database=restart,

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -75,12 +74,7 @@ def executors(session: Any) -> list[int]:
 def postgresql_connection() -> Iterator[Any]:
     """Yield a connection to a cluster of one's own."""
     psycopg = pytest.importorskip("psycopg")
-    # Not in pytest's folder: another pytest that starts closes it to the server's user.
-    with (
-        TemporaryDirectory(prefix="magml-engines-") as folder,
-        postgresql(Path(folder)) as url,
-        psycopg.connect(url, autocommit=True) as connection,
-    ):
+    with postgresql() as url, psycopg.connect(url, autocommit=True) as connection:
         yield connection
 
 

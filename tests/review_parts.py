@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -51,25 +52,32 @@ def postgresql_programs() -> Path:
 
 
 @contextmanager
-def postgresql(folder: Path) -> Iterator[str]:
-    """Yield the URL of a PostgreSQL cluster of one's own, reached by a socket in a folder."""
-    with postgresql_server(folder) as (url, _):
+def postgresql() -> Iterator[str]:
+    """Yield the URL of a PostgreSQL cluster of one's own, reached by a socket."""
+    with postgresql_server() as (url, _):
         yield url
 
 
 @contextmanager
-def postgresql_server(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Yield the URL of a cluster, and what stops it at once, as a crash does, and starts it."""
+def postgresql_server() -> Iterator[tuple[str, Callable[[], None]]]:
+    """Yield the URL of a cluster, and what stops it at once, as a crash does, and starts it.
+
+    It lies in a folder of its own below the system's temporary one. Pytest keeps three of its own
+    folders and removes or closes older ones when another pytest starts: a cluster in there dies.
+    """
     programs = postgresql_programs()
+    with (
+        TemporaryDirectory(prefix="magml-pg-") as folder,
+        _cluster(programs, Path(folder)) as found,
+    ):
+        yield found
+
+
+@contextmanager
+def _cluster(programs: Path, place: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     # initdb refuses root; the package made a user for it.
     before = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    place = folder / "pg"
-    place.mkdir()
     if before:
-        for part in (place, *place.parents):
-            if part == Path("/tmp") or part == Path("/"):
-                break
-            part.chmod(part.stat().st_mode | 0o011)
         shutil.chown(place, "postgres")
     user = "postgres" if before else os.environ.get("USER", "postgres")
 

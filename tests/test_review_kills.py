@@ -46,7 +46,7 @@ def test_sqlite_loses_nothing(kills: ModuleType, tmp_path: Path) -> None:
 
 
 def test_postgresql_loses_nothing(kills: ModuleType, tmp_path: Path) -> None:
-    with postgresql_server(tmp_path) as (url, restart):
+    with postgresql_server() as (url, restart):
         found = kills.run(
             tmp_path / "reviews", reviews=40, seed=2, url=url, between=12, stop_database=restart
         )

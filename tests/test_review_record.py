@@ -24,9 +24,8 @@ from tests.review_parts import postgresql, review
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("postgresql")
-    with postgresql(folder) as url:
+def server() -> Iterator[str]:
+    with postgresql() as url:
         yield url
 
 
