@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
+import magml
 from magml.definitions.experiment import ExperimentDefinition
 from magml.errors import CohortError
 from magml.experiments import train
@@ -176,6 +177,28 @@ def test_weights_of_a_fold_come_from_its_training_side_alone(records: Path, tmp_
     assert final is not None
     assert final.shape == (n,)
     assert final.std() > 0.1
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_a_comparison_trains_as_its_study_does(
+    weighted: bool, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Seen(Exception):
+        pass
+
+    def look(values, names, labels, *rest, weights, **more):  # type: ignore[no-untyped-def]
+        raise Seen(len(labels), weights)
+
+    monkeypatch.setattr("magml.models.nested.nested_cross_validation", look)
+    workspace = declare(tmp_path, train_weighted=weighted)
+    with pytest.raises(Seen) as found:
+        magml.compare("demo", data=records, quick=True, out=None, workspace=workspace)
+    rows, weights = found.value.args
+    if weighted:
+        assert weights.shape[1] == rows
+        assert weights.std() > 0.1
+    else:
+        assert weights is None
 
 
 def test_rows_that_only_train_have_no_chance_of_being_tested() -> None:

@@ -187,11 +187,16 @@ def _threshold(found: Definitions, threshold: float | None) -> float:
 
 
 def _as_ladder(found: Definitions) -> Definitions:
-    """Return the definitions with the ladder in place of the experiment's own baselines."""
-    experiment = found.experiment.model_copy(
-        update={"baselines": REGRESSIONS, "ablations": (), "ascertainment": None}
-    )
-    return replace(found, experiment=experiment)
+    """Return the definitions with the ladder in place of the experiment's own baselines.
+
+    Every rung is measured on the tested. Who was not tested is read only where the study trains
+    with weights: then every rung learns with them, as the study's own model does.
+    """
+    changes: dict[str, Any] = {"baselines": REGRESSIONS, "ablations": ()}
+    settings = found.experiment.ascertainment
+    if settings is not None and not settings.train_weighted:
+        changes["ascertainment"] = None
+    return replace(found, experiment=found.experiment.model_copy(update=changes))
 
 
 def _normal_bound(found: Definitions) -> float:
