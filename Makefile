@@ -11,7 +11,7 @@ DATA ?= ../shared/data
 SIZES ?= 1e6 1e7
 FIGURES ?= build/benchmarks.jsonl
 
-.PHONY: help demo test check results bench bundle fuzz chaos sbom audit clean
+.PHONY: help demo test check results bench bundle fuzz chaos guide sbom audit clean
 
 help:
 	@echo "make demo     three models of one simulated hospital, against the truth (about 2 minutes)"
@@ -22,6 +22,7 @@ help:
 	@echo "make bench    run the performance benchmarks (SIZES='1e6 1e7 5e7 2e8' for larger ones)"
 	@echo "make bundle   train the shipped bundle again, byte for byte (about 10 minutes)"
 	@echo "make fuzz     a million inputs for readers, loader and API (about 40 minutes)"
+	@echo "make guide    follow the integration guide on a bare machine, to a card in Chromium (about 5 minutes)"
 	@echo "make chaos    kill and break it 200 times, and see that nothing is lost (about 20 minutes)"
 
 $(STAMP): pyproject.toml
@@ -64,6 +65,11 @@ fuzz: $(STAMP)
 
 chaos: $(STAMP)
 	$(BIN)/python -m tests.chaos --runs 200
+
+# Word for word, in a clone with nothing beside it, an empty home and a new virtual environment.
+guide:
+	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "Python not found: install Python 3.11 or newer, or set PYTHON=..."; exit 1; }
+	$(PYTHON) -m tests.guide
 
 # A software bill of materials (CycloneDX) of what is installed, and its known vulnerabilities. The
 # audit asks an advisory database on the network; offline it can only list what could not be asked.
