@@ -61,7 +61,7 @@ def code_changes(
                     continue
                 if _people(there) < thresholds.minimum_people:
                     continue
-                began = partial(_began, unmapped, expected, uses, period)
+                began = partial(_began, unmapped, expected, uses, period, concept)
                 found += _shares(concept, here, there, period, site, thresholds, began)
     return found
 
@@ -127,7 +127,7 @@ def presence_changes(
                 words = ""
                 if large:
                     unmapped = [u for u in uses.get((period, site), ()) if not u.concept]
-                    began = _began(unmapped, expected, uses, period) if change < 0 else ""
+                    began = _began(unmapped, expected, uses, period, concept) if change < 0 else ""
                     words = f"recorded in {_part(new, now)}, {_part(old, then)} in {own[0]}{began}"
                 found.append(Alarm("recorded", concept, period, site, change, p, words, large))
     return found
@@ -188,6 +188,28 @@ def unit_alarms(
     return found
 
 
+def other_codes(uses: Mapping[Place, Sequence[CodeUse]], expected: Sequence[CodeUse]) -> str:
+    """Return a note where most concepts stand in codes and units that the baseline never saw.
+
+    Then the records are of another source than the baseline's, and next to everything differs.
+    """
+    before = _by_concept(expected)
+    here = _by_concept(use for (_, site), found in uses.items() if site is None for use in found)
+    both = set(here) & set(before)
+    other = sum(not set(here[concept]) & set(before[concept]) for concept in both)
+    if other * 2 <= len(both):
+        return ""
+    return (
+        f"{other} of {len(both)} concepts stand in codes or units that training never saw: these "
+        "records are of another source. Compare them with their own past (--reference-until) to "
+        "see what changes"
+    )
+
+
+def _vocabulary(use: CodeUse) -> str:
+    return use.code.partition("//")[0]
+
+
 def _group(use: CodeUse, site: str) -> UnitGroup:
     assert use.median is not None
     assert use.iqr is not None
@@ -219,14 +241,28 @@ def _began(
     expected: Sequence[CodeUse],
     uses: Mapping[Place, Sequence[CodeUse]],
     period: str,
+    concept: str,
 ) -> str:
-    """Return unmapped codes that no earlier period has: one of them may have taken its place."""
-    earlier = {use.code for (name, _), found in uses.items() if name < period for use in found}
-    if not earlier:
+    """Return unmapped codes that no earlier period has: one of them may have taken its place.
+
+    That is a code of a vocabulary in which the concept stood before, or of a new vocabulary.
+    """
+    before = [use for (name, _), found in uses.items() if name < period for use in found]
+    if not before:
         return ""
-    earlier |= {use.code for use in expected}
+    before += expected
+    earlier = {use.code for use in before}
+    others = {_vocabulary(use) for use in before} - {
+        _vocabulary(use) for use in before if use.concept == concept
+    }
     new = sorted(
-        (use for use in unmapped if use.code not in earlier and use.people >= SMALL_CELL),
+        (
+            use
+            for use in unmapped
+            if use.code not in earlier
+            and use.people >= SMALL_CELL
+            and _vocabulary(use) not in others
+        ),
         key=lambda use: -use.rows,
     )
     if not new:

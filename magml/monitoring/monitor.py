@@ -17,7 +17,7 @@ from magml.evaluation.checks import SMALL_CELL
 from magml.files import atomic_file
 from magml.monitoring.alarm import Alarm, raised
 from magml.monitoring.baseline import Baseline
-from magml.monitoring.changes import code_changes, presence_changes, unit_alarms
+from magml.monitoring.changes import code_changes, other_codes, presence_changes, unit_alarms
 from magml.monitoring.distribution import effective, two_samples
 from magml.monitoring.outcomes import (
     Scored,
@@ -209,7 +209,7 @@ def _compare(
     return Monitoring(
         model.definition.name, model.hash, baseline, every, last, alert,
         tuple(_protected(row) for row in rows), features, tuple(alarms), len(made), limits,
-        (*_notes(rows, limits, times), *events.notes),
+        (*_notes(rows, limits, times), *events.notes), other_codes(uses, baseline.codes),
     )  # fmt: skip
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
+
+from magml.monitoring.findings import KINDS, findings
 
 if TYPE_CHECKING:
     from magml.monitoring.result import Monitoring
@@ -27,43 +30,47 @@ _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 320, 150, 44, 24
 _INTERVALS = ("observed_expected", "slope", "auroc")
 #: The features shown: those whose distribution or missingness moved most.
 _FEATURES = 25
+#: Longer lists of changes are folded.
+_OPEN = 12
 
 
 def monitoring_page(found: Monitoring) -> str:
     """Return a monitoring as HTML; every text is escaped."""
-    titles = ("period", "rows", "people", "mean risk", "score index", "alert rate",
-              "largest index", "largest change of missing", "due", "known", "cases",
-              "observed / expected", "slope", "AUROC")  # fmt: skip
+    titles = ("period", "rows", "people", "mean risk", "index of risks", "alert rate",
+              "largest index of a feature", "largest change of known", "outcomes due",
+              "outcomes known", "cases", "observed / expected", "slope", "AUROC")  # fmt: skip
     body = [
         f"<h1>Monitoring of {escape(found.model)}</h1>",
         f"<p>Bundle {escape(found.bundle[:12])}; records up to {found.as_of:%Y-%m-%d %H:%M}; "
         f"periods by {escape(found.every)}; expected: {escape(found.baseline.origin)}; "
         f"alert from the band {escape(found.alert)} up.</p>",
         "<h2>What has changed</h2>",
-        *(_finding(alarm) for alarm in found.findings),
-    ]
-    if not found.findings:
-        body.append("<section class=quiet><p>Nothing beyond its threshold.</p></section>")
-    body += [
-        f"<p>{found.comparisons} comparisons. If nothing has changed, a run raises any of these "
-        f"alarms with a probability of at most {found.thresholds.false_alarms:.0%}; alarms of "
-        "units have a rule of their own.</p>",
+        *([f"<p><strong>{escape(found.foreign)}.</strong></p>"] if found.foreign else []),
+        *_changes(found),
+        f"<p>{found.comparisons} comparisons. What is beyond its threshold and could be chance is "
+        "no alarm: if nothing has changed, a run raises any with a probability of at most "
+        f"{found.thresholds.false_alarms:.0%}. Units have a rule of their own.</p>",
         "<h2>Period by period</h2>",
         _chart(found, "mean_risk", "Mean risk", percent=True),
-        _chart(found, "alert_rate", "Share in the alert band", percent=True,
+        _chart(found, "alert_rate", "Share in the alert band (dashed: expected)", percent=True,
                line=found.baseline.bands.get(found.alert)),
-        _chart(found, "score_psi", "Stability index of the risks",
+        _chart(found, "score_psi", "Stability index of the risks (dashed: threshold)",
                line=found.thresholds.score_psi),
-        _chart(found, "observed_expected", "Cases over expected cases, 95% interval", line=1.0),
+        _chart(found, "observed_expected", "Cases over expected cases, 95% interval (dashed: 1)",
+               line=1.0),
         _table(titles, (_row(period) for period in found.periods)),
-        "<p>Periods in brackets have too few rows and are not judged. Counts from 1 to 9 are not "
-        "told. Intervals are 95%.</p>",
+        "<p>Index: how far the distribution is from what is expected; 0 as expected, 0.1 little, "
+        "0.25 much. Due: the time at risk and the usual delay have passed, so that the outcome "
+        "should be known. Observed / expected, slope and AUROC are of due rows with a known "
+        "outcome, 95% intervals. Periods in brackets have too few rows and are not judged. Counts "
+        "from 1 to 9 are not told.</p>",
         f"<h2>Features that moved most ({min(_FEATURES, len(found.features))} of "
         f"{len(found.features)})</h2>",
         _feature_table(found),
         "<h2>Thresholds</h2>",
-        _table(("threshold", "value"),
-               ((name, f"{value:g}") for name, value in found.thresholds.model_dump().items())),
+        _table(("threshold", "value", "meaning"),
+               ((name, f"{getattr(found.thresholds, name):g}", str(field.description))
+                for name, field in type(found.thresholds).model_fields.items())),
     ]  # fmt: skip
     if found.notes:
         body += ["<h2>Notes</h2><ul>", *(f"<li>{escape(note)}</li>" for note in found.notes),
@@ -76,12 +83,28 @@ def monitoring_page(found: Monitoring) -> str:
     )
 
 
-def _finding(alarm: Any) -> str:
-    where = alarm.period if alarm.site is None else f"{alarm.period}, site {alarm.site}"
-    return (
-        f"<section><h3>{escape(alarm.kind)}: {escape(alarm.what)}, {escape(where)}</h3>"
-        f"<p>{escape(alarm.words)}</p></section>"
-    )
+def _changes(found: Monitoring) -> list[str]:
+    """Return one block a kind of alarm, the gravest first: what it means, and a line a concept."""
+    changes = findings(found.alarms)
+    if not changes:
+        return ["<section class=quiet><p>Nothing beyond its threshold.</p></section>"]
+    made = []
+    for kind, group in groupby(changes, key=lambda one: one.kind):
+        title, meaning = KINDS[kind]
+        several = list(group)
+        rows = [
+            (one.what, one.period if one.site is None else f"{one.period}, site {one.site}",
+             one.words)
+            for one in several
+        ]  # fmt: skip
+        table = _table(("what", "first seen", "change"), rows)
+        if len(rows) > _OPEN:
+            table = f"<details><summary>All {len(rows)}</summary>{table}</details>"
+        made.append(
+            f"<section><h3>{escape(title)}: {len(rows)}</h3><p>{escape(meaning)}</p>{table}"
+            "</section>"
+        )
+    return made
 
 
 def _row(period: dict[str, Any]) -> list[str]:
@@ -136,7 +159,8 @@ def _chart(
     span = max(1, len(found.periods) - 1)
 
     def x(place: float) -> float:
-        return _LEFT + place / span * (_WIDTH - _LEFT - 12)
+        width = _WIDTH - _LEFT - 12
+        return _LEFT + (place / span * width if len(found.periods) > 1 else width / 2)
 
     def y(value: float) -> float:
         return (_HEIGHT - _BOTTOM) - value / top * (_HEIGHT - _BOTTOM - 10)
@@ -166,7 +190,7 @@ def _chart(
         )
     ends = {0: found.periods[0]["period"], len(found.periods) - 1: found.periods[-1]["period"]}
     for place, text in ends.items():
-        anchor = "start" if place == 0 else "end"
+        anchor = "middle" if len(ends) == 1 else "start" if place == 0 else "end"
         parts.append(
             f'<text x="{x(place):.1f}" y="{_HEIGHT - 6}" text-anchor="{anchor}" font-size="11" '
             f'fill="currentColor">{escape(text)}</text>'

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from magml.monitoring.alarm import Alarm, worst
+from magml.monitoring.findings import findings
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from magml.monitoring.baseline import Baseline
     from magml.monitoring.thresholds import Thresholds
+
+
+#: Changes of one kind that a terminal shows.
+_SHOWN = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +50,8 @@ class Monitoring:
         From when on a change is an alarm.
     notes
         What to know.
+    foreign
+        What to know first, where the records are of another source than the baseline's.
     """
 
     model: str
@@ -58,6 +66,7 @@ class Monitoring:
     comparisons: int
     thresholds: Thresholds
     notes: tuple[str, ...] = ()
+    foreign: str = ""
 
     @property
     def findings(self) -> tuple[Alarm, ...]:
@@ -79,6 +88,7 @@ class Monitoring:
             "comparisons": self.comparisons,
             "thresholds": self.thresholds.model_dump(),
             "notes": list(self.notes),
+            "foreign": self.foreign,
         }
 
     def summary(self) -> str:
@@ -90,7 +100,13 @@ class Monitoring:
         ]
         if not self.findings:
             lines.append("Nothing has changed beyond its threshold.")
-        for alarm in self.findings:
-            site = f", site {alarm.site}" if alarm.site is not None else ""
-            lines.append(f"{alarm.kind:15}{alarm.period}{site}: {alarm.what}: {alarm.words}")
+        if self.foreign:
+            lines.append(self.foreign)
+        for kind, group in groupby(findings(self.alarms), key=lambda one: one.kind):
+            several = list(group)
+            for one in several[:_SHOWN]:
+                site = f", site {one.site}" if one.site is not None else ""
+                lines.append(f"{kind:15}{one.period}{site}: {one.what}: {one.words}")
+            if several[_SHOWN:]:
+                lines.append(f"{kind:15}and {len(several) - _SHOWN} more: --html or --json")
         return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
