@@ -138,6 +138,7 @@ def test_no_command_lets_a_patient_out(
         (0, ["train", study, "--data", str(records), "--quick"]),
         (0, ["score", bundle, *events, "--out", str(asked / "scores.csv")]),
         (0, ["explain", bundle, *events, "--out", str(asked / "reasons.csv")]),
+        (0, ["cohort", study, "--data", str(records), "--out", str(asked / "cohort")]),
         (0, ["report", "runs/demo", "--out", "report.html", "--markdown", "report.md"]),
         (0, ["validate", bundle, *rows, "--out", "validation", "--replicates", "50"]),
         (0, ["export-aggregate", "validation", "--out", "aggregate.json"]),

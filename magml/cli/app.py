@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from magml.cli.cohort import cohort
 from magml.cli.compare import compare
 from magml.cli.diet import diet
 from magml.cli.monitor import monitor
@@ -287,6 +288,7 @@ for verb in (
     rollback,
     sync,
     simulate,
+    cohort,
     diet,
     population,
 ):

@@ -15,7 +15,7 @@ from magml.definitions import (
 from magml.definitions.model import SerumOutcome
 from magml.errors import InputError
 from magml.experiments.prepare import check_times, open_data
-from magml.features.set_aside import unit_report
+from magml.features.set_aside import set_aside_unstated, unit_report
 from magml.outcomes import find_specimens
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ def prediction_times(
     """
     events = open_data(experiment, data, catalogue)
     if strict:
+        if experiment.source.unfit_units == "set aside":
+            events = set_aside_unstated(events, catalogue, model.outcome.analyte)
         report = unit_report(events, catalogue, [model.outcome.analyte])
         report.raise_for_refused(missing=True)
     specimens = find_specimens(events, catalogue, model.outcome.analyte, required=False)
