@@ -34,7 +34,7 @@ STAGES = {
     "matrix": ("magml.features.few:FewRecords.matrix", "magml.features.filling:Filling.range"),
     "account of the mapping": ("magml.features.concepts:ConceptMap.report",),
     "prediction": ("magml.models.bag:Bag.margins",),
-    "SHAP": ("magml.explanations.shap_values:member_contributions",),
+    "SHAP": ("magml.models.tree_shap:member_contributions",),
     "agreement and places": (
         "magml.explanations.shap_values:agreement", "magml.explanations.shap_values:rank_range",
         "magml.explanations.shap_values:sum_groups",

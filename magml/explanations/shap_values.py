@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from magml.errors import MagmlError
 from magml.explanations.stability import agreement, rank_range
-from magml.models.tree_shap import member_contributions, row_blocks
+from magml.models.tree_shap import member_blocks
 
 if TYPE_CHECKING:
     from magml.models.bag import Bag
@@ -85,17 +85,18 @@ def contributions(
     shapes = {"feature": columns, **sizes}
     stability = {name: np.zeros((rows, size), dtype=np.float32) for name, size in shapes.items()}
     ranks = {name: np.zeros((rows, size, 2), dtype=np.int16) for name, size in shapes.items()}
-    for block in row_blocks(rows, columns, len(bag.boosters)):
-        members = member_contributions(bag.boosters, X[block], bag.threads)[..., :-1]
+    margin = np.zeros(rows)
+    for block, found, margins in member_blocks(bag.boosters, X, bag.threads):
+        members = found[..., :-1]
         log_odds[block] = members.mean(axis=0, dtype=np.float64)
+        margin[block] = margins.mean(axis=1)
         for start in range(0, members.shape[1], _AT_ONCE):
-            some = members[:, start : start + _AT_ONCE]
+            some = np.ascontiguousarray(members[:, start : start + _AT_ONCE])
             here = slice(block.start + start, block.start + start + some.shape[1])
             for name in shapes:
                 sums = some if name == "feature" else sum_groups(some, levels[name], sizes[name])
                 stability[name][here] = agreement(sums)
                 ranks[name][here] = rank_range(sums)
-    margin = bag.margin(X)
     off = np.abs(base + log_odds.sum(axis=1) - margin) > TOLERANCE
     if off.any():
         # Summed in float64 over short runs of trees, which the bag itself knows how to do.

@@ -19,7 +19,7 @@ from magml.models.leaves import with_people_in_leaves
 from magml.models.member import TrainingRows, booster_parameters, fit_member
 from magml.models.parts import by_parts
 from magml.models.seeds import derive_seed
-from magml.models.tree_shap import member_contributions, row_blocks
+from magml.models.tree_shap import member_blocks
 from magml.models.ubj import check_booster
 
 if TYPE_CHECKING:
@@ -109,10 +109,11 @@ class Bag:
         """
         matrix = self._checked(X)
         values = np.zeros((len(matrix), len(self.features) + 1))
-        for block in row_blocks(len(matrix), len(self.features), len(self.boosters)):
-            found = member_contributions(self.boosters, matrix[block], self.threads)
-            values[block] = found.mean(axis=0, dtype=np.float64)
-        off = np.abs(values.sum(axis=1) - self.margin(matrix)) > TOLERANCE
+        margin = np.zeros(len(matrix))
+        for block, members, log_odds in member_blocks(self.boosters, matrix, self.threads):
+            values[block] = members.mean(axis=0, dtype=np.float64)
+            margin[block] = log_odds.mean(axis=1)
+        off = np.abs(values.sum(axis=1) - margin) > TOLERANCE
         if off.any():
             values[off] = self._by_parts(matrix[off])
         return values

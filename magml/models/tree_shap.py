@@ -1,68 +1,42 @@
 """Exact tree SHAP values of boosters, by the fastest exact path for the number of rows.
 
-XGBoost's own ``pred_contribs`` takes the same time for every row. ``woodelf`` (the extra
-``fast``) first works through every leaf of every tree and is then many times faster a row, so it
-takes over where rows are many. Both compute the same path-dependent Shapley values, which differ
-in the last bits. woodelf's sums are checked row by row, and rows that are off are computed again by
-XGBoost.
+XGBoost's own ``pred_contribs`` takes the same time for every row. Tables of every subtree
+(`magml.models.leaf_tables`) are worked out once and then many times faster a row, so they take over
+where rows are many. Both give the same path-dependent Shapley values, which differ in the last
+bits. What tables give is checked row by row, and rows that are off are computed again by XGBoost.
 """
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from magml.models.leaf_tables import DEEPEST, Forest, TreeTables, add_values
+
 if TYPE_CHECKING:
     import xgboost as xgb
 
-#: From so many rows on woodelf is faster: its work on the leaves is worth some 2,000 to 3,000 rows
-#: of ``pred_contribs``, whatever the depth (`benchmarks/explaining.py --crossover`).
-BULK_ROWS = 4_000
-#: Memory that the members' values of one block of rows may take.
-_BLOCK_BYTES = 300_000_000
-#: woodelf's values of a row must sum to the booster's log-odds within this.
+#: From so many rows on tables explain. They are faster from fewer on (`benchmarks/explaining.py
+#: --crossover`), but a bundle holds means over up to 1,000 rows, which stay XGBoost's to the bit.
+BULK_ROWS = 1_500
+#: Memory that the members' values of one block of rows may take, and that their tables may.
+_BLOCK_BYTES, _TABLE_BYTES = 100_000_000, 200_000_000
+#: A member's values of a row, looked up in tables, must sum to its log-odds within this.
 _TOLERANCE = 5e-6
-#: Rows of a block where woodelf does not take part: they gain nothing from being many.
+#: Rows of a block that XGBoost explains: they gain nothing from being many.
 _SMALL_BLOCK = 512
 
-
-@cache
-def accelerated() -> bool:
-    """Return whether woodelf is installed."""
-    return importlib.util.find_spec("woodelf") is not None
+_Tables = Sequence[Iterable[TreeTables]]
 
 
-def row_blocks(rows: int, columns: int, members: int) -> Iterator[slice]:
-    """Yield slices of rows that are explained together.
-
-    Parameters
-    ----------
-    rows, columns, members
-        n, p and K: a block of b rows takes K x b x (p + 1) float32 values.
-
-    Examples
-    --------
-    >>> [block.stop - block.start for block in row_blocks(1_000, 300, 10)]
-    [512, 488]
-    """
-    size = _SMALL_BLOCK
-    if accelerated() and rows >= BULK_ROWS:
-        most = max(BULK_ROWS, _BLOCK_BYTES // (4 * members * (columns + 1)))
-        size = -(-rows // -(-rows // most))  # blocks of about the same size
-    for start in range(0, rows, size):
-        yield slice(start, min(start + size, rows))
-
-
-def member_contributions(
+def member_blocks(
     boosters: Sequence[xgb.Booster], X: NDArray[np.float32], threads: int = 1
-) -> NDArray[np.float32]:
-    """Return every booster's exact SHAP values on the log-odds, the base in the last column.
+) -> Iterator[tuple[slice, NDArray[np.float32], NDArray[np.float64]]]:
+    """Yield every booster's exact SHAP values on the log-odds, by blocks of rows.
 
     Parameters
     ----------
@@ -73,10 +47,14 @@ def member_contributions(
     threads
         Boosters worked on at once; never changes a result.
 
-    Returns
-    -------
+    Yields
+    ------
+    slice
+        Which b rows.
     numpy.ndarray
-        Shape (K, n, p + 1), float32.
+        Their values, the base in the last column, shape (K, b, p + 1).
+    numpy.ndarray
+        The boosters' log-odds, shape (b, K).
 
     Examples
     --------
@@ -84,55 +62,99 @@ def member_contributions(
     >>> from magml.models.bag import fit_bag
     >>> X = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
     >>> bag = fit_bag(X, X[:, 0] > 0, range(60), Estimator(members=2, rounds=3), seed=1)
-    >>> member_contributions(bag.boosters, X).shape
-    (2, 60, 3)
+    >>> [(block, values.shape) for block, values, _ in member_blocks(bag.boosters, X)]
+    [(slice(0, 60, None), (2, 60, 3))]
     """
-    found = np.zeros((len(boosters), len(X), X.shape[1] + 1), dtype=np.float32)
-    if not len(X):
-        return found
-    if accelerated() and len(X) >= BULK_ROWS:
-        _by_leaves(boosters, X, found)
-        return found
+    tables = tables_of(boosters) if len(X) >= BULK_ROWS else None
+    rows, columns = X.shape
+    for block in row_blocks(rows, columns, len(boosters), tables is not None):
+        yield block, *member_contributions(boosters, X[block], threads, tables)
+
+
+def row_blocks(rows: int, columns: int, members: int, bulk: bool) -> Iterator[slice]:
+    """Yield slices of rows that are explained together, of about the same size.
+
+    Examples
+    --------
+    >>> [block.stop - block.start for block in row_blocks(1_000, 300, 10, False)]
+    [500, 500]
+    """
+    most = _SMALL_BLOCK
+    if bulk:
+        most = max(most, _BLOCK_BYTES // (4 * members * (columns + 1)))
+    size = -(-rows // -(-rows // most)) if rows else 1
+    for start in range(0, rows, size):
+        yield slice(start, min(start + size, rows))
+
+
+def tables_of(boosters: Sequence[xgb.Booster]) -> _Tables | None:
+    """Return each booster's tables, or None where a tree is too deep for them.
+
+    Where they would take much memory they are worked out anew for every block of rows.
+    """
+    forests = [Forest(booster) for booster in boosters]
+    if max(forest.depth for forest in forests) > DEEPEST:
+        return None
+    keep = sum(forest.size for forest in forests) <= _TABLE_BYTES
+    return [list(forest) for forest in forests] if keep else forests
+
+
+def member_contributions(
+    boosters: Sequence[xgb.Booster],
+    X: NDArray[np.float32],
+    threads: int = 1,
+    tables: _Tables | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return every booster's SHAP values and log-odds of one block of rows.
+
+    Parameters
+    ----------
+    boosters, X, threads
+        As for `member_blocks`.
+    tables
+        The boosters' tables; without them XGBoost explains.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (K, n, p + 1); laid out by column where tables were used.
+    numpy.ndarray
+        Shape (n, K).
+    """
     import xgboost as xgb
 
-    work = partial(_by_rows, xgb.DMatrix(X, missing=np.nan, nthread=1))
-    if threads == 1 or len(boosters) == 1:
-        for number, booster in enumerate(boosters):
-            found[number] = work(booster)
+    rows, columns = X.shape
+    members = len(boosters)
+    margins = np.empty((rows, members))
+    values = np.zeros((members, columns + 1, rows), np.float32).transpose(0, 2, 1)
+    if tables is None:
+        values = np.empty((members, rows, columns + 1), np.float32)
+    data = xgb.DMatrix(X, missing=np.nan, nthread=1)
+    by_column = None if tables is None else np.ascontiguousarray(X.T)
+
+    def explain(number: int) -> None:
+        booster = boosters[number]
+        margin = booster.predict(data, output_margin=True, validate_features=False)
+        margins[:, number] = margin
+        if tables is None or by_column is None:
+            values[number] = _by_rows(booster, data)
+            return
+        found = values[number]
+        add_values(tables[number], by_column, found.T)
+        found[:, -1] = _by_rows(booster, xgb.DMatrix(X[:1], missing=np.nan, nthread=1))[0, -1]
+        off = ~(np.abs(found.sum(axis=1, dtype=np.float64) - margin) <= _TOLERANCE)
+        if off.any():
+            found[off] = _by_rows(booster, xgb.DMatrix(X[off], missing=np.nan, nthread=1))
+
+    if threads == 1 or members == 1:
+        for number in range(members):
+            explain(number)
     else:
-        with ThreadPoolExecutor(min(threads, len(boosters))) as pool:
-            for number, values in enumerate(pool.map(work, boosters)):
-                found[number] = values
-    return found
+        with ThreadPoolExecutor(min(threads, members)) as pool:
+            list(pool.map(explain, range(members)))
+    return values, margins
 
 
-def _by_rows(data: xgb.DMatrix, booster: xgb.Booster) -> NDArray[np.float32]:
+def _by_rows(booster: xgb.Booster, data: xgb.DMatrix) -> NDArray[np.float32]:
     """Return a booster's values by XGBoost."""
     return booster.predict(data, pred_contribs=True, validate_features=False)
-
-
-def _by_leaves(
-    boosters: Sequence[xgb.Booster], X: NDArray[np.float32], found: NDArray[np.float32]
-) -> None:
-    """Fill in the values by woodelf. Threads gain nothing: it holds the interpreter."""
-    import pandas as pd
-    import xgboost as xgb
-    from woodelf import WoodelfExplainer
-
-    data = xgb.DMatrix(X, missing=np.nan, nthread=1)
-    columns = [f"f{number}" for number in range(X.shape[1])]
-    frame = pd.DataFrame(np.asfortranarray(X), columns=columns, copy=False)
-    place = {name: number for number, name in enumerate(columns)}
-    nobody = xgb.DMatrix(np.full((1, X.shape[1]), np.nan, np.float32), missing=np.nan, nthread=1)
-    for number, booster in enumerate(boosters):
-        values = WoodelfExplainer(booster).shap_values(
-            frame, as_df=True, exclude_zero_contribution_features=True, verbose=False
-        )
-        for name in values.columns:
-            found[number, :, place[name]] = values[name].to_numpy()
-        found[number, :, -1] = _by_rows(nobody, booster)[0, -1]
-        margin = booster.predict(data, output_margin=True, validate_features=False)
-        off = ~(np.abs(found[number].sum(axis=1, dtype=np.float64) - margin) <= _TOLERANCE)
-        if off.any():
-            again = xgb.DMatrix(X[off], missing=np.nan, nthread=1)
-            found[number, off] = _by_rows(again, booster)

@@ -107,6 +107,21 @@ class _Reader:
         return found
 
 
+def read_ubj(data: bytes) -> dict[str, Any]:
+    """Return what a booster saved as UBJ holds; arrays are numpy's.
+
+    Raises
+    ------
+    ValueError
+        If the bytes are no UBJSON, are cut off or go on after its end.
+    """
+    reader = _Reader(data)
+    content: dict[str, Any] = reader.value()
+    if not reader.done():
+        raise ValueError("more after its end")
+    return content
+
+
 def check_booster(data: bytes) -> None:
     """Refuse bytes that are no booster of trees with one output.
 
@@ -121,11 +136,7 @@ def check_booster(data: bytes) -> None:
         With what is wrong; also KeyError, TypeError or AttributeError where a part is missing or
         of another kind.
     """
-    reader = _Reader(data)
-    content = reader.value()
-    if not reader.done():
-        raise ValueError("more after its end")
-    learner = content["learner"]
+    learner = read_ubj(data)["learner"]
     parameters = learner["learner_model_param"]
     features = int(parameters["num_feature"])
     if int(parameters["num_class"]) > 1 or int(parameters["num_target"]) != 1:
