@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
+import sys
 from itertools import islice
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from magml.errors import DefinitionError, InputError
 from magml.limits import check_files
 from magml.models.ubj import check_booster
 from magml.sources import open_source
+from tests.fuzz import __main__ as fuzz
 from tests.fuzz.__main__ import inputs
 from tests.fuzz.run import Crash, Target, corpus
 from tests.fuzz.seeds import BUNDLE
@@ -62,6 +65,28 @@ def test_a_crash_is_seen(known: dict[str, Target]) -> None:
         Target("a", defect, 0).execute(b"")
     with pytest.raises(Crash, match="path"):
         Target("a", leak, 0, "/secret/place").execute(b"")
+
+
+def test_what_is_cut_short_is_named_and_made_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seeds = []
+
+    def spawn(name: str, executions: int, seed: int, *_: object) -> dict[str, object]:
+        if name == "fhir_rows":
+            seeds.append(seed)
+        done = executions // 2 if name in ("foods", "names") else executions
+        return {"target": name, "seconds": 1, "executions": done, "crashes": 0}
+
+    monkeypatch.setattr(fuzz, "_spawn", spawn)
+    monkeypatch.setattr(sys, "argv", ["fuzz", "--executions", "100000", "--seed", "7"])
+    with pytest.raises(SystemExit) as ended:
+        fuzz.main()
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert ended.value.code == 0
+    assert told["executions"] >= 100_000
+    assert set(told["cut short"]) == {"foods", "names"}
+    assert seeds[:2] == [7, 8]  # other inputs than the first time
 
 
 def test_generated_cases_of_the_contract_get_no_server_error() -> None:

@@ -200,6 +200,7 @@ def _rows(table: pd.DataFrame) -> list[RiskRow]:
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    table.attrs = {}  # pandas would copy them, deeply, for every row
     return [
         {str(key): value for key, value in row.items()} for row in table.to_dict(orient="records")
     ]

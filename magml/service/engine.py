@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import threading
@@ -29,6 +30,16 @@ class Busy(MagmlError):
 
 class Late(MagmlError):
     """A request took longer than the service allows."""
+
+
+def _settle() -> None:
+    """Tell the garbage collector that what stands now, modules and the model, will stay.
+
+    Else it looks through all of it again and again, while requests wait.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,7 @@ class Engine:
 
     def start(self) -> None:
         """Begin to look for newer models."""
+        _settle()
         if self._settings.poll > 0:
             self._watcher = threading.Thread(target=self._watch, name="magml-watch", daemon=True)
             self._watcher.start()
@@ -122,6 +134,7 @@ class Engine:
         except MagmlError as error:
             _log.warning("a newer model was not taken into service", extra={"reason": str(error)})
             return False
+        _settle()
         _log.info("model exchanged", extra={"bundle": self._loaded.model.hash[:12]})
         return True
 

@@ -177,17 +177,14 @@ def event_table(events: list[Event], zone: str) -> pa.Table:
         "numeric_value": pa.float64(), "unit": pa.string(), "text_value": pa.string(),
         "known_time": moment, "end_time": moment, "visit_id": pa.string(), "source": pa.string(),
     }  # fmt: skip
-    return pa.table(
-        {
-            name: pa.array(
-                [naive(getattr(event, name), zone_info) for event in events]
-                if type_ == moment
-                else [getattr(event, name) for event in events],
-                type_,
-            )
-            for name, type_ in types.items()
-        }
-    )
+    rows = [vars(event) for event in events]
+    columns = {name: [row[name] for row in rows] for name in types}
+    for name in [name for name, type_ in types.items() if type_ == moment]:
+        columns[name] = [
+            value if value is None or value.tzinfo is None else naive(value, zone_info)
+            for value in columns[name]
+        ]
+    return pa.table({name: pa.array(columns[name], type_) for name, type_ in types.items()})
 
 
 def time_table(at: list[PredictionTime], zone: str) -> pa.Table:
