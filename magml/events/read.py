@@ -77,7 +77,15 @@ def read_events(
     files = bring(data, EVENTS, connection, relation, zone)
     name = Path(data).suffix.lstrip(".") if isinstance(data, str | Path) else "table"
     told = carries_mark(getattr(getattr(data, "schema", None), "metadata", None))
-    return Events(connection, relation, name=name or "folder", files=files, simulated=told)
+    parquet = files if all(file.suffix == ".parquet" for file in files) else ()
+    return Events(
+        connection,
+        relation,
+        name=name or "folder",
+        files=files,
+        simulated=told,
+        plain=(relation, parquet),
+    )
 
 
 def read_prediction_times(

@@ -73,6 +73,9 @@ class Events:
         ``code -> unit``; they are already applied in the relation.
     set_aside
         Values that were left out on request because of their unit.
+    plain
+        The relation that shows Parquet files as they stand, row by row and column by column, and
+        these files. What is made of it has another name.
     simulated
         Whether the table in memory that they were given as is marked as simulated; of files,
         `magml.events.simulated.are_simulated` tells.
@@ -87,6 +90,7 @@ class Events:
     unit_overrides: dict[str, str] = field(default_factory=dict)
     set_aside: tuple[SetAside, ...] = ()
     simulated: bool = False
+    plain: tuple[str, tuple[Path, ...]] = ("", ())
 
     def count(self) -> int:
         """Return the number of rows."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from magml.features.arrow import to_numpy
 from magml.features.concepts import ConceptMap, Group, map_concepts, read_groups
 from magml.features.matrix import FeatureMatrix, MappingReport
 from magml.features.plan import Plan
-from magml.features.run import Part, Run
+from magml.features.run import Part, Run, added
 from magml.features.unit_groups import check_groups
 from magml.memory import limit
 from magml.progress import Report, silent
@@ -148,7 +147,7 @@ class Building:
     def __post_init__(self) -> None:
         self.seen = np.zeros(len(self.run.subject_id), dtype=bool)
         self._mapped = np.zeros(self.plan.row_ids, dtype=np.int64)
-        self._counts: Counter[tuple[str, str, str]] = Counter()
+        self._met = np.zeros((2, 0), dtype=np.int64)
 
     def parts(self) -> Iterator[Part]:
         """Yield the parts, and count what was mapped on the way."""
@@ -156,18 +155,18 @@ class Building:
         for part in self.run.parts(memory, self.workers, self.kept, self.report):
             self.seen[part.rows] = part.seen
             self._mapped += part.kept
-            for code, unit, rows, values in part.groups:
-                self._counts[code, unit, "rows"] += rows
-                self._counts[code, unit, "values"] += values
+            self._met = added(self._met, part.met)
             yield part
 
     def account(self) -> MappingReport:
         """Return how the events of all parts were mapped."""
         found = self.concept_map
         if found is None:
-            counts = self._counts
-            pairs = sorted({(code, unit) for code, unit, _ in counts})
-            groups = [Group(*p, counts[(*p, "rows")], counts[(*p, "values")]) for p in pairs]
+            names, met = self.run.groups.names, self._met.T.tolist()
+            groups = sorted(
+                (Group(*names[k], *counts) for k, counts in enumerate(met) if counts[0]),
+                key=lambda group: (group.code, group.unit),
+            )
             found = map_concepts(self.plan, groups, strict=False)
         return found.report(self.plan, self._mapped)
 

@@ -39,7 +39,7 @@ class Columns:
         )
         if array is None or array.null_count or array.type not in kinds:
             return None
-        return _buffer(array.cast(pa.int64()), np.int64)
+        return buffer(array.cast(pa.int64()), np.int64)
 
     def moments(self, name: str, none: int) -> NDArray[np.int64] | None:
         """Return moments in microseconds since 1970, `none` where there is none.
@@ -57,10 +57,10 @@ class Columns:
             whole = array.cast(pa.timestamp("us", tz=zone))
         except pa.ArrowInvalid:
             return None
-        missing, found = _missing(whole), _buffer(whole, np.int64)
-        if not (missing | ((found >= _FIRST) & (found < _END))).all():
+        nulls, found = missing(whole), buffer(whole, np.int64)
+        if not (nulls | ((found >= _FIRST) & (found < _END))).all():
             return None
-        return np.where(missing, none, found)
+        return np.where(nulls, none, found)
 
     def numbers(self, name: str) -> NDArray[np.float64] | None:
         """Return numbers, NaN where there is none."""
@@ -70,7 +70,7 @@ class Columns:
         if not (pa.types.is_integer(array.type) or array.type in (pa.float32(), pa.float64())):
             return None
         whole = array.cast(pa.float64(), safe=False)
-        return np.where(_missing(whole), np.nan, _buffer(whole, np.float64))
+        return np.where(missing(whole), np.nan, buffer(whole, np.float64))
 
     def places(self, name: str, *, nullable: bool) -> tuple[NDArray[np.int32], list[str]] | None:
         """Return texts as places in a list of the different ones; no text is an empty one."""
@@ -82,7 +82,7 @@ class Columns:
         if array.null_count and not nullable:
             return None
         encoded = array.cast(pa.large_string()).fill_null("").dictionary_encode()
-        return _buffer(encoded.indices, np.int32), encoded.dictionary.to_pylist()
+        return buffer(encoded.indices, np.int32), encoded.dictionary.to_pylist()
 
     def text(self, name: str) -> bool:
         """Return whether a column holds texts, or nothing."""
@@ -137,7 +137,7 @@ def _whole(array: pa.Array | pa.ChunkedArray) -> pa.Array:
     return array
 
 
-def _buffer(array: pa.Array, dtype: type) -> NDArray[Any]:
+def buffer(array: pa.Array, dtype: type) -> NDArray[Any]:
     """Return the values of an array of numbers or moments; what stands for a null is anything."""
     if not len(array):
         return np.empty(0, dtype)
@@ -145,7 +145,7 @@ def _buffer(array: pa.Array, dtype: type) -> NDArray[Any]:
     return np.frombuffer(array.buffers()[1], dtype, len(array), array.offset * size)
 
 
-def _missing(array: pa.Array) -> NDArray[np.bool_]:
+def missing(array: pa.Array) -> NDArray[np.bool_]:
     """Return which values are null."""
     bits = array.buffers()[0]
     if bits is None or not array.null_count:

@@ -8,13 +8,13 @@ that tells changed records apart, not forged ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from magml.features.groups import Groups
 from magml.features.plan import Plan
 from magml.features.run import Part
 from magml.files import canonical_json, sha256_bytes
@@ -74,26 +74,23 @@ class KeptRanges(Parts):
                 found[int(first)] = int(last)
         return found
 
-    def range(self, first: int, last: int) -> Part | None:
-        """Return what was kept of a range, or None."""
+    def range(self, first: int, last: int, groups: Groups) -> Part | None:
+        """Return what was kept of a range, with the numbers of `groups`; None for nothing."""
         found = self.read(_name(first, last))
         if found is None:
             return None
         plain, arrays = found
-        groups = tuple((code, unit, rows, values) for code, unit, rows, values in plain["groups"])
-        return Part(first, last, groups=groups, **arrays)
+        number = groups.numbers([(code, unit) for code, unit, *_ in plain["groups"]])
+        met = np.zeros((2, len(groups)), dtype=np.int64)
+        met[:, number] = np.array([counts for *_, counts in plain["groups"]]).reshape(-1, 2).T
+        return Part(first, last, met=met, **arrays)
 
-    def keep(self, part: Part) -> None:
+    def keep(self, part: Part, groups: Groups) -> None:
         """Keep a range."""
         arrays = {name: getattr(part, name) for name in ("rows", "values", "seen", "kept")}
-        self.write(_name(part.first, part.last), {"groups": part.groups}, arrays)
-
-    def stored(self) -> Iterator[Part]:
-        """Yield all ranges kept in the order of people, one in memory at a time."""
-        for first, last in sorted(self.ranges().items()):
-            part = self.range(first, last)
-            if part is not None:
-                yield part
+        some = np.flatnonzero(part.met[0]).tolist()
+        met = [(*groups.names[k], part.met[:, k].tolist()) for k in some]
+        self.write(_name(part.first, part.last), {"groups": met}, arrays)
 
 
 def _name(first: int, last: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,9 @@ ROWS = 2_000_000
 CELLS = 16_000_000
 #: Bytes that a row and a number of the block take while they are worked on (measured).
 _ROW, _CELL = 75, 12
-#: The share of the memory for the ranges in work; DuckDB has half, the result is beside them.
-_SHARE = 0.3
+#: The share of the memory for the ranges in work: where DuckDB reads them it has half, and one is
+#: being read; the result is beside them.
+_SHARE, _SHARE_ALONE = 0.3, 0.6
 
 _COLUMNS = ("subject_id", "concept_id", "time_us", "known_us", "end_us", "value")
 
@@ -43,6 +44,16 @@ class Rows:
     def take(self, chosen: NDArray[Any] | slice) -> Rows:
         """Return some of the rows."""
         return Rows(*(getattr(self, name)[chosen] for name in _COLUMNS))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Rows]) -> Rows:
+        """Return the rows of several parts."""
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            whole, real = np.empty(0, dtype=np.int64), np.empty(0)
+            return cls(whole, whole.astype(np.int32), whole, whole, whole, real)
+        return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in _COLUMNS))
 
     @classmethod
     def of(cls, batch: pa.RecordBatch | pa.Table) -> Rows:
@@ -71,15 +82,25 @@ class Size:
     cells: int
 
     @classmethod
-    def of(cls, memory: int, workers: int) -> Size:
-        """Return the size of which one for each worker, one waiting and one being read fit.
+    def of(cls, memory: int, workers: int, *, engine: bool = True) -> Size:
+        """Return the size of which one for each worker and one waiting fit.
+
+        Parameters
+        ----------
+        memory
+            Bytes for all.
+        workers
+            Threads that aggregate.
+        engine
+            Whether DuckDB reads the ranges, one ahead; else each thread reads its own.
 
         Examples
         --------
         >>> Size.of(2_000_000_000, 2)
         Size(rows=1000000, cells=6250000)
         """
-        each = memory * _SHARE / (workers + 2) / 2
+        several = workers + 2 if engine else workers + 1
+        each = memory * (_SHARE if engine else _SHARE_ALONE) / several / 2
         return cls(min(ROWS, int(each / _ROW)), min(CELLS, int(each / _CELL)))
 
 
@@ -89,6 +110,7 @@ def cut(
     features: int,
     size: Size,
     finished: Mapping[int, int] | None = None,
+    edges: Ints | None = None,
 ) -> Iterator[tuple[int, int]]:
     """Yield where ranges of people begin and end.
 
@@ -102,6 +124,8 @@ def cut(
         What a range holds at most.
     finished
         Ranges, first to end, that keep their bounds whatever their size.
+    edges
+        Positions, rising, of which the last one that fits is taken as an end.
 
     Yields
     ------
@@ -123,6 +147,10 @@ def cut(
             int(np.searchsorted(cell_ends, cell_start + size.cells, side="right")),
             others[int(np.searchsorted(others, start, side="right"))],
         )
+        if edges is not None and end < len(rows):
+            before = int(np.searchsorted(edges, end, side="right"))
+            if before and edges[before - 1] > start:
+                end = int(edges[before - 1])
         end = finished.get(start, max(end, start + 1))
         yield start, end
         start, row_start, cell_start = end, int(row_ends[end - 1]), int(cell_ends[end - 1])

@@ -8,7 +8,7 @@ threads there are, how large ranges are, or in which order rows arrive.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magml.features.arrow import to_arrow
-from magml.features.concepts import ConceptMap, Group, map_concepts
+from magml.features.concepts import ConceptMap
 from magml.features.filling import Block
-from magml.features.mapped import Mapping, needed_since
+from magml.features.groups import Groups
+from magml.features.mapped import needed_since
 from magml.features.order import by_people
 from magml.features.plan import Plan
-from magml.features.ranges import Range, Size, cut
+from magml.features.ranges import Range, Rows, Size, cut
+from magml.features.stored import NotPlainError, Stored
 from magml.features.usable import Reader, Usable
 from magml.progress import Report, silent
 
@@ -52,8 +54,8 @@ class Part:
         Their features, float32 [k, p], and which see a mapped row, bool [k].
     kept
         Rows of each id of mapped rows, int64.
-    groups
-        Code, unit, usable rows and values of each group met.
+    met
+        Usable rows and values of each group that had a number by then, int64 [2, groups].
     """
 
     first: int
@@ -62,7 +64,7 @@ class Part:
     values: NDArray[np.float32]
     seen: NDArray[np.bool_]
     kept: Ints
-    groups: tuple[tuple[str, str, int, int], ...]
+    met: Ints
 
 
 class Run(Block):
@@ -93,13 +95,9 @@ class Run(Block):
         self.starts = np.append(starts, len(self.subjects))
         self.since_us = needed_since(plan, np.minimum.reduceat(times, starts))
         horizon = np.maximum.reduceat(times, starts)
-        groups = None
-        if concept_map is not None:
-            used = tuple((g, e) for g, e in concept_map.entries if any(one.used for one in e))
-            concept_map = ConceptMap(used, {})
-            groups = [(g.code, g.unit) for g, _ in used]
-        self.reader = Reader(events, self.people, horizon, groups)
-        self.mapping = Mapping.of(plan, concept_map or ConceptMap((), {}))
+        self.groups = Groups(plan, concept_map)
+        self.reader = Reader(events, self.people, horizon, self.groups)
+        self.stored = Stored.of(events, self.people, horizon, self.groups)
 
     def parts(
         self,
@@ -121,10 +119,13 @@ class Run(Block):
         report
             Called with the share done and what is being done.
         """
-        rows, times = self.reader.rows_each(), np.diff(self.starts)
-        size, features = Size.of(memory, workers), len(self.where.names)
+        source = self.reader if self.stored is None else self.stored
+        rows, times = source.rows_each(), np.diff(self.starts)
+        size = Size.of(memory, workers, engine=self.stored is None)
+        features = len(self.where.names)
         finished = {} if kept is None else kept.ranges()
-        ranges = list(cut(rows, times, features, size, finished))
+        edges = None if self.stored is None else self.stored.edges()
+        ranges = list(cut(rows, times, features, size, finished, edges))
         done, total = np.append(0, np.cumsum(rows)), max(1, int(rows.sum()))
         kept = kept if len(ranges) > 1 else None
         with self._ordered(ranges):
@@ -136,70 +137,82 @@ class Run(Block):
     @contextmanager
     def _ordered(self, ranges: list[tuple[int, int]]) -> Iterator[None]:
         """Read the ranges from events whose people stand together."""
-        given = self.reader.events
+        given, stored = self.reader.events, self.stored
         self.reader.events = by_people(given, self.people[[last - 1 for _, last in ranges]])
+        if self.reader.events is not given:
+            self.stored = None
+        if self.stored is None and len(ranges) > 1:
+            self.reader.meet()
         try:
             yield
         finally:
+            self.stored = stored
             if self.reader.events is not given:
-                stored, self.reader.events = self.reader.events, given
-                stored.connection.execute(f"DROP TABLE IF EXISTS {stored.relation}")
+                ordered, self.reader.events = self.reader.events, given
+                ordered.connection.execute(f"DROP TABLE IF EXISTS {ordered.relation}")
 
     def _computed(
         self, ranges: list[tuple[int, int]], workers: int, kept: KeptRanges | None
     ) -> Iterator[Part]:
         finished = set() if kept is None else set(kept.ranges().items())
-        waiting: deque[Future[Part]] = deque()
+        waiting: deque[tuple[int, int, Future[Part]]] = deque()
+
+        def taken() -> Part:
+            first, last, future = waiting.popleft()
+            try:
+                return future.result()
+            except NotPlainError:
+                return self._part([self.reader.read(first, last)], first, last, kept)
+
         with ThreadPoolExecutor(workers, thread_name_prefix="magml-features") as pool:
             try:
                 for first, last in ranges:
                     part = None
                     if kept is not None and (first, last) in finished:
-                        part = kept.range(first, last)
+                        part = kept.range(first, last, self.groups)
                     if part is not None:
-                        waiting.append(Future())
-                        waiting[-1].set_result(part)
+                        future: Future[Part] = Future()
+                        future.set_result(part)
                     else:
-                        usable = self.reader.read(first, last)
-                        work = (usable, self._mapping(), first, last, kept)
-                        waiting.append(pool.submit(self._part, *work))
-                        del usable, work
+                        # The engine's connection is one thread's; files are read where they are
+                        # aggregated.
+                        blocks: Iterable[Usable] = (
+                            [self.reader.read(first, last)]
+                            if self.stored is None
+                            else self.stored.blocks(first, last)
+                        )
+                        future = pool.submit(self._part, blocks, first, last, kept)
+                        del blocks
+                    waiting.append((first, last, future))
                     if len(waiting) > workers:
-                        yield waiting.popleft().result()
+                        yield taken()
                 while waiting:
-                    yield waiting.popleft().result()
+                    yield taken()
             finally:
-                for future in waiting:
+                for *_, future in waiting:
                     future.cancel()
 
-    def _mapping(self) -> Mapping:
-        """Return the mapping of all groups met so far."""
-        known = len(self.mapping.count)
-        if known < len(self.reader.groups):
-            groups = [Group(code, unit, 0, 0) for code, unit in self.reader.groups]
-            self.mapping = Mapping.of(self.plan, map_concepts(self.plan, groups, strict=False))
-        return self.mapping
-
     def _part(
-        self, usable: Usable, mapping: Mapping, first: int, last: int, kept: KeptRanges | None
+        self, blocks: Iterable[Usable], first: int, last: int, kept: KeptRanges | None
     ) -> Part:
         """Map and aggregate the usable events of a range of people."""
-        groups = self._counted(usable, len(mapping.count))
-        since = self.since_us[first:last][_places(self.people[first:last], usable.subject_id)]
-        rows, counts = mapping.rows(self.plan, usable, since)
-        del usable, since
-        own = Range(rows, int(self.people[first]), int(self.people[last - 1]))
-        part = Part(first, last, *self.computed(own), counts, groups)
+        counts = np.zeros(self.plan.row_ids, dtype=np.int64)
+        met = np.zeros((2, 0), dtype=np.int64)
+        found = []
+        for usable in blocks:
+            mapping = self.groups.mapping()
+            met = added(met, _counted(usable))
+            since = self.since_us[_places(self.people, usable.subject_id)]
+            rows, n = mapping.rows(self.plan, usable, since)
+            found.append(rows)
+            counts += n
+            del usable
+        own = Range(Rows.joined(found), int(self.people[first]), int(self.people[last - 1]))
+        del found
+        part = Part(first, last, *self.computed(own), counts, met)
         if kept is not None:
-            kept.keep(part)
+            kept.keep(part, self.groups)
         return part
-
-    def _counted(self, usable: Usable, groups: int) -> tuple[tuple[str, str, int, int], ...]:
-        rows = np.bincount(usable.group, minlength=groups)
-        real = np.abs(usable.value) <= _LARGEST
-        values = np.bincount(usable.group[real], minlength=groups)
-        met = np.flatnonzero(rows).tolist()
-        return tuple((*self.reader.groups[k], int(rows[k]), int(values[k])) for k in met)
 
     def empty(self, seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which rows see no event at all; only those without mapped ones are asked."""
@@ -231,6 +244,27 @@ class Run(Block):
         empty[unseen] = True
         empty[some["row"].to_numpy()] = False
         return empty
+
+
+def _counted(usable: Usable) -> Ints:
+    """Return rows and values of each group, int64 [2, groups]."""
+    real = np.abs(usable.value) <= _LARGEST
+    rows = np.bincount(usable.group)
+    return np.stack([rows, np.bincount(usable.group[real], minlength=len(rows))])
+
+
+def added(some: Ints, more: Ints) -> Ints:
+    """Return the sum of two counts [2, groups], of which either may know more groups.
+
+    Examples
+    --------
+    >>> added(np.array([[1], [0]]), np.array([[2, 3], [1, 1]])).tolist()
+    [[3, 3], [1, 1]]
+    """
+    some, more = sorted((some, more), key=lambda counts: counts.shape[1])
+    total = more.copy()
+    total[:, : some.shape[1]] += some
+    return total
 
 
 def _places(people: Ints, subject_id: Ints) -> Ints:

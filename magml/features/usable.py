@@ -16,6 +16,7 @@ from magml.features.plan import OPEN, STATIC
 
 if TYPE_CHECKING:
     from magml.events.table import Events
+    from magml.features.groups import Groups
 
 Ints = NDArray[np.int64]
 
@@ -29,7 +30,7 @@ class Usable:
     subject_id, time_us, known_us, end_us, value
         As recorded; `STATIC` and `OPEN` where there is no moment, NaN where there is no number.
     group
-        Which code and unit, a position in `Reader.groups`.
+        Which code and unit, a number of `Groups`.
     """
 
     subject_id: Ints
@@ -44,7 +45,7 @@ class Usable:
 
 
 class Reader:
-    """Reads the usable events of one range of people after the other.
+    """Reads the usable events of one range of people after the other, by a query.
 
     Parameters
     ----------
@@ -53,21 +54,20 @@ class Reader:
     people, horizon_us
         Everyone who has prediction times, sorted, and the last of them, int64 [people].
     groups
-        Codes and units by their number. Where they are given, only their rows are read; else
-        every usable row, and what is met is added.
+        Numbers for codes and units; where they are complete, only rows of theirs are read.
     """
 
-    def __init__(
-        self,
-        events: Events,
-        people: Ints,
-        horizon_us: Ints,
-        groups: list[tuple[str, str]] | None = None,
-    ) -> None:
+    def __init__(self, events: Events, people: Ints, horizon_us: Ints, groups: Groups) -> None:
         self.events, self.people, self.horizon_us = events, people, horizon_us
-        self.complete = groups is not None
-        self.groups: list[tuple[str, str]] = list(groups or ())
-        self._number = {group: number for number, group in enumerate(self.groups)}
+        self.groups = groups
+
+    def meet(self) -> None:
+        """Number every code and unit at once; else texts are handed over when new ones are met."""
+        if not self.groups.complete:
+            met = self.events.connection.execute(
+                f"SELECT DISTINCT code, coalesce(unit, '') FROM {self.events.relation}"
+            ).fetchall()
+            self.groups.numbers(met)
 
     def rows_each(self) -> Ints:
         """Return the number of rows of each person, int64 [people]."""
@@ -83,7 +83,7 @@ class Reader:
 
     def read(self, first: int, last: int) -> Usable:
         """Return the usable events of the people at the positions `first` to before `last`."""
-        events, how = self.events, "JOIN" if self.complete else "LEFT JOIN"
+        events, how = self.events, "JOIN" if self.groups.complete else "LEFT JOIN"
         horizon = to_arrow(
             {
                 "subject_id": self.people[first:last],
@@ -110,8 +110,8 @@ class Reader:
 
         with self._registered(horizon) as (people, groups):
             # Texts are slow to hand over: they are asked for when something new was met.
-            table = query("" if self.groups else named)
-            if self.groups and to_numpy(table["number"]).min(initial=0) < 0:
+            table = query("" if len(self.groups) else named)
+            if len(self.groups) and to_numpy(table["number"]).min(initial=0) < 0:
                 table = query(named)
         columns = (to_numpy(table[name]) for name in ("time_us", "known_us", "end_us", "value"))
         group = to_numpy(table["number"])
@@ -136,11 +136,7 @@ class Reader:
             (known_codes[p // len(known_units)], known_units[p % len(known_units)])
             for p in pairs.tolist()
         ]
-        for group in met:
-            if group not in self._number:
-                self._number[group] = len(self.groups)
-                self.groups.append(group)
-        number[new] = np.array([self._number[group] for group in met], dtype=np.int32)[place]
+        number[new] = self.groups.numbers(met)[place]
         return number
 
     @contextmanager
@@ -148,11 +144,12 @@ class Reader:
         """Yield the names of the relations that a query reads beside the events."""
         connection = self.events.connection
         names = f"magml_horizon_{id(self)}", f"magml_groups_{id(self)}"
+        known = self.groups.names
         groups = to_arrow(
             {
-                "number": np.arange(len(self.groups), dtype=np.int32),
-                "code": [code for code, _ in self.groups],
-                "unit": [unit for _, unit in self.groups],
+                "number": np.arange(len(known), dtype=np.int32),
+                "code": [code for code, _ in known],
+                "unit": [unit for _, unit in known],
             }
         )
         try:

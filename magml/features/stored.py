@@ -1,0 +1,240 @@
+"""Usable events straight from Parquet files, as `magml.features.usable` reads them by query.
+
+Parquet stores a text as a place in a dictionary. To take those places, block by block, spares the
+handing over of texts and joining them again, and each thread can read for itself. What is not
+plainly in the contract's types is left to the engine, which converts it or says what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from magml.features.few_columns import Columns, buffer, missing
+from magml.features.groups import Groups
+from magml.features.plan import OPEN, STATIC
+from magml.features.usable import Usable
+
+if TYPE_CHECKING:
+    from magml.events.table import Events
+
+Ints = NDArray[np.int64]
+
+#: Rows that are decoded at once: few enough to stay in a processor's cache.
+BLOCK = 262_144
+_COLUMNS = ("subject_id", "time", "known_time", "end_time", "code", "numeric_value", "unit")
+_TEXTS = ("code", "unit")
+#: A table of all pairs of codes and units may be so many times as long as the block.
+_TABLE = 16
+
+
+class NotPlainError(Exception):
+    """Something in the files is for the engine to read or to refuse."""
+
+
+@dataclass(frozen=True)
+class _RowGroup:
+    """A row group: where it is, its first and last person, and whether they are in order."""
+
+    file: int
+    number: int
+    first: int
+    last: int
+    sorted: bool
+
+
+class Stored:
+    """The usable events of ranges of people in Parquet files.
+
+    Parameters
+    ----------
+    files
+        The files, with their metadata.
+    people, horizon_us
+        Everyone who has prediction times, sorted, and the last of them, int64 [people].
+    groups
+        Numbers for codes and units.
+    """
+
+    def __init__(
+        self,
+        files: list[tuple[Path, pq.FileMetaData]],
+        people: Ints,
+        horizon_us: Ints,
+        groups: Groups,
+    ) -> None:
+        # What only periods need is not read where the plan has none.
+        periods = groups.plan.first_exposure < len(groups.plan.concepts)
+        self._columns = _COLUMNS if periods else tuple(c for c in _COLUMNS if c != "end_time")
+        self.files, self.people, self.horizon_us, self.groups = files, people, horizon_us, groups
+        self._rows = np.zeros(len(people), dtype=np.int64)
+        self._row_groups = list(self._surveyed())
+
+    @classmethod
+    def of(cls, events: Events, people: Ints, horizon_us: Ints, groups: Groups) -> Stored | None:
+        """Return a reader of events that are Parquet files as they stand, or None."""
+        relation, paths = events.plain
+        if events.relation != relation or not paths:
+            return None
+        try:
+            files = [(path, pq.read_metadata(path)) for path in paths]
+            if not all(_plain(metadata.schema.to_arrow_schema()) for _, metadata in files):
+                return None
+            return cls(files, people, horizon_us, groups)
+        except (OSError, pa.ArrowException, NotPlainError):
+            return None
+
+    def rows_each(self) -> Ints:
+        """Return the number of rows of each person, int64 [people]."""
+        return self._rows
+
+    def edges(self) -> Ints:
+        """Return the positions of people at which reading may well begin."""
+        firsts = np.array([group.first for group in self._row_groups], dtype=np.int64)
+        return np.unique(np.searchsorted(self.people, firsts, side="right"))
+
+    def blocks(self, first: int, last: int) -> Iterator[Usable]:
+        """Yield the usable events of the people at the positions `first` to before `last`.
+
+        Raises
+        ------
+        NotPlainError
+            If a value is for the engine to look at.
+        """
+        low, high = int(self.people[first]), int(self.people[last - 1])
+        opened: dict[int, pq.ParquetFile] = {}
+        try:
+            for group in self._row_groups:
+                if group.last < low or group.first > high:
+                    continue
+                if group.file not in opened:
+                    opened.clear()
+                    opened[group.file] = self._open(group.file)
+                for columns in self._decoded(opened[group.file], group.number, self._columns):
+                    subject = _given(columns.subjects())
+                    if group.sorted and len(subject) and subject[0] > high:
+                        break
+                    if group.sorted and len(subject) and subject[-1] < low:
+                        continue
+                    yield self._usable(columns, subject, first, last)
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+            raise NotPlainError from error
+
+    def _usable(self, columns: Columns, subject: Ints, first: int, last: int) -> Usable:
+        """Return the usable events of a block."""
+        until = self._until(subject, first, last)
+        time = _given(columns.moments("time", STATIC))
+        known = _given(columns.moments("known_time", STATIC))
+        known = np.where(known == STATIC, time, known)
+        chosen = np.flatnonzero((known < until) & (time < until))
+        number = self._numbered(columns, chosen)
+        if self.groups.complete:
+            some = np.flatnonzero(number >= 0)
+            chosen, number = chosen[some], number[some]
+        return Usable(
+            subject[chosen],
+            number,
+            time[chosen],
+            known[chosen],
+            _given(columns.moments("end_time", OPEN))[chosen],
+            _given(columns.numbers("numeric_value"))[chosen],
+        )
+
+    def _until(self, subject: Ints, first: int, last: int) -> Ints:
+        """Return, for each row, the last prediction time of its person; `STATIC` for others."""
+        starts = _starts(subject)
+        people = self.people[first:last]
+        place = np.minimum(np.searchsorted(people, subject[starts]), last - first - 1)
+        own = people[place] == subject[starts]
+        until = np.where(own, self.horizon_us[first + place], STATIC)
+        return np.repeat(until, np.diff(starts, append=len(subject)))
+
+    def _numbered(self, columns: Columns, chosen: Ints) -> NDArray[np.int32]:
+        """Return the groups' numbers of the chosen rows."""
+        (code, codes), (unit, units) = (_places(columns, name) for name in _TEXTS)
+        pair = code[chosen].astype(np.int64) * len(units) + unit[chosen]
+        size = len(codes) * len(units)
+        if size > _TABLE * len(pair):
+            pairs, place = np.unique(pair, return_inverse=True)
+            return self._numbers(pairs, codes, units)[place]
+        there = np.zeros(size, dtype=bool)
+        there[pair] = True
+        pairs = np.flatnonzero(there)
+        numbers = np.empty(size, dtype=np.int32)
+        numbers[pairs] = self._numbers(pairs, codes, units)
+        return numbers[pair]
+
+    def _numbers(self, pairs: Ints, codes: list[str], units: list[str]) -> NDArray[np.int32]:
+        each = len(units)
+        return self.groups.numbers([(codes[p // each], units[p % each]) for p in pairs.tolist()])
+
+    def _surveyed(self) -> Iterator[_RowGroup]:
+        """Yield the row groups, and count each person's rows on the way."""
+        for number in range(len(self.files)):
+            file = self._open(number)
+            for k in range(file.metadata.num_row_groups):
+                low, high, in_order = 2**63 - 1, -(2**63), True
+                for columns in self._decoded(file, k, ("subject_id",)):
+                    subject = _given(columns.subjects())
+                    starts = _starts(subject)
+                    who, rows = subject[starts], np.diff(starts, append=len(subject))
+                    in_order &= bool((who[1:] > who[:-1]).all()) and high <= who[0]
+                    low, high = min(low, int(who.min())), max(high, int(who.max()))
+                    place = np.minimum(np.searchsorted(self.people, who), len(self.people) - 1)
+                    own = self.people[place] == who
+                    np.add.at(self._rows, place[own], rows[own])
+                if low <= high:
+                    yield _RowGroup(number, k, low, high, in_order)
+
+    def _open(self, number: int) -> pq.ParquetFile:
+        path, metadata = self.files[number]
+        return pq.ParquetFile(path, metadata=metadata, read_dictionary=list(_TEXTS))
+
+    @staticmethod
+    def _decoded(file: pq.ParquetFile, number: int, names: tuple[str, ...]) -> Iterator[Columns]:
+        there = [name for name in names if name in file.schema_arrow.names]
+        for batch in file.iter_batches(
+            BLOCK, row_groups=[number], columns=there, use_threads=False
+        ):
+            if batch.num_rows:
+                arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
+                yield Columns(batch.num_rows, arrays)
+
+
+def _plain(schema: pa.Schema) -> bool:
+    """Return whether the columns stand once, under their names, without a time zone."""
+    if any(schema.names.count(name) > 1 for name in _COLUMNS):
+        return False
+    moments = [schema.field(name).type for name in schema.names if name.endswith("time")]
+    return not any(getattr(kind, "tz", None) for kind in moments)
+
+
+def _given(found: Ints | NDArray[np.float64] | None) -> NDArray:
+    if found is None:
+        raise NotPlainError
+    return found
+
+
+def _starts(values: Ints) -> Ints:
+    """Return where a run of equal neighbours begins."""
+    return np.flatnonzero(np.append(True, values[1:] != values[:-1])[: len(values)])
+
+
+def _places(columns: Columns, name: str) -> tuple[NDArray[np.int32], list[str]]:
+    """Return a column of texts as places in a list; no text is an empty one."""
+    array = columns.arrays.get(name)
+    if array is None or not pa.types.is_dictionary(array.type) or not columns.text(name):
+        return _given(columns.places(name, nullable=name != "code"))
+    texts = array.dictionary.to_pylist()
+    if not array.null_count:
+        return buffer(array.indices, np.int32), texts
+    if name == "code":
+        raise NotPlainError
+    return np.where(missing(array), len(texts), buffer(array.indices, np.int32)), [*texts, ""]
