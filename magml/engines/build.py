@@ -21,19 +21,11 @@ from magml.errors import InputError
 from magml.events.read import as_moment, read_prediction_times
 from magml.events.table import connect
 from magml.features.arrow import to_arrow, to_numpy
-from magml.features.combine import (
-    Long,
-    fill_doses,
-    fill_exposures,
-    fill_points,
-    layout,
-    new_block,
-)
+from magml.features.combine import Long
 from magml.features.concepts import ConceptMap, Group, map_concepts
 from magml.features.filling import Block
 from magml.features.matrix import FeatureMatrix
 from magml.features.plan import Plan
-from magml.features.ranges import CELLS
 from magml.features.unit_groups import check_groups
 
 #: What the engine aggregates, in the order in which it is put together.
@@ -84,7 +76,7 @@ def build_matrix(plan: Plan, events: EngineTable, at: Any, *, strict: bool = Tru
     return FeatureMatrix(
         subject_id=subject_id,
         prediction_time=t_us.astype("datetime64[us]"),
-        values=_filled(plan, found, t_us),
+        values=fill(plan, found, t_us),
         names=plan.features,
         report=concept_map.report(plan, counts),
         empty=~seen,
@@ -174,21 +166,6 @@ def _sorted(table: pa.Table) -> dict[str, NDArray[Any]]:
     return {name: values[order] for name, values in columns.items()}
 
 
-def _filled(plan: Plan, found: list[dict[str, NDArray[Any]]], t_us: NDArray[np.int64]) -> Any:
-    """Return the matrix of long results that are sorted by row, a block of rows at a time."""
-    values = np.empty((len(t_us), len(plan.features)), dtype=np.float32)
-    size = max(1, CELLS // max(1, len(layout(plan).names)))
-    for first in range(0, len(t_us), size):
-        last = min(first + size, len(t_us))
-        parts = []
-        for columns in found:
-            start, end = np.searchsorted(columns["row_id"], (first, last))
-            part = {name: column[start:end] for name, column in columns.items()}
-            parts.append({**part, "row_id": part["row_id"] - first})
-        values[first:last] = fill(plan, parts, t_us[first:last])
-    return values
-
-
 def fill(plan: Plan, parts: Sequence[Long], t_us: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return the features of rows from their long results.
 
@@ -197,7 +174,7 @@ def fill(plan: Plan, parts: Sequence[Long], t_us: NDArray[np.int64]) -> NDArray[
     plan
         The plan.
     parts
-        Columns of the results of `PARTS`, ``row_id`` a position in `t_us`.
+        Columns of the results of `PARTS` in the order of ``row_id``, a position in `t_us`.
     t_us
         Prediction times in microseconds, int64 [rows].
 
@@ -207,10 +184,7 @@ def fill(plan: Plan, parts: Sequence[Long], t_us: NDArray[np.int64]) -> NDArray[
         float32 [rows, features], in the plan's order.
     """
     whole = Block(plan, np.zeros(len(t_us), dtype=np.int64), t_us)
+    values = np.empty((len(t_us), len(plan.features)), dtype=np.float32)
     points, exposures, doses = parts
-    block = new_block(whole.where, len(t_us))
-    fill_points(block, whole.where, points, t_us)
-    fill_exposures(block, whole.where, exposures, t_us, plan.exposure_windows)
-    if plan.drugs:
-        fill_doses(block, whole.where, doses, t_us, plan.exposure_windows)
-    return whole.columns(block)
+    whole.fill(values, (points, exposures, doses), t_us, range(len(t_us)))
+    return values

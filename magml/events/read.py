@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from magml.errors import InputError, nearest
 from magml.events.simulated import carries_mark
-from magml.events.table import SQL_TYPES, Events, connect, identifier, text
+from magml.events.table import SQL_TYPES, Events, connect, identifier, reading, text
 from magml.files import visible
 from magml.limits import check_files
 from magml.tables import EVENTS, LABELS, PREDICTION_TIMES, Column, Table
@@ -113,12 +113,13 @@ def read_prediction_times(
     moment = as_moment(at, zone)
     if moment is not None:
         assert events is not None  # only a table of prediction times does without them
-        connection.execute(
-            f"CREATE TEMP TABLE {relation} AS SELECT "
-            f"(row_number() OVER (ORDER BY subject_id) - 1)::BIGINT AS row_id, subject_id, "
-            f"TIMESTAMP {text(moment.isoformat(sep=' '))} AS prediction_time "
-            f"FROM (SELECT DISTINCT subject_id FROM {events.relation})"
-        )
+        with reading(f"the records of {events.name}"):
+            connection.execute(
+                f"CREATE TEMP TABLE {relation} AS SELECT "
+                f"(row_number() OVER (ORDER BY subject_id) - 1)::BIGINT AS row_id, subject_id, "
+                f"TIMESTAMP {text(moment.isoformat(sep=' '))} AS prediction_time "
+                f"FROM (SELECT DISTINCT subject_id FROM {events.relation})"
+            )
     else:
         bring(at, PREDICTION_TIMES, connection, f"{relation}_in", zone, as_table=True)
         connection.execute(

@@ -10,7 +10,7 @@ scored by herself gets, bit for bit, what she gets among millions.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -28,9 +28,17 @@ Ints = NDArray[np.int64]
 _AT_ONCE = 4_000_000
 
 
-def aggregate(
-    plan: Plan, rows: Rows, subject_id: Ints, t_us: Ints
-) -> Iterator[tuple[Long, Long, Long]]:
+@dataclass(frozen=True)
+class Turn:
+    """Columns of the queries ``points``, ``exposures`` and ``doses`` about some rows."""
+
+    rows: range
+    points: Long
+    exposures: Long
+    doses: Long
+
+
+def aggregate(plan: Plan, rows: Rows, subject_id: Ints, t_us: Ints) -> Iterator[Turn]:
     """Yield aggregates of moments, exposures and doses, by batches of prediction times.
 
     Parameters
@@ -44,18 +52,17 @@ def aggregate(
 
     Yields
     ------
-    tuple
-        Columns of the queries ``points``, ``exposures`` and ``doses``; ``row_id`` is a position
-        in `t_us`.
+    Turn
+        ``row_id`` is a position in `t_us`.
     """
-    moments = rows.take(np.flatnonzero(rows.concept_id < plan.first_exposure))
+    moments = rows.where(rows.concept_id < plan.first_exposure)
     order, superseded = _corrected(moments)
     moments = moments.take(order)
     dated = rows.time_us > STATIC
     periods = (rows.concept_id >= plan.first_exposure) & (rows.concept_id < plan.first_dose)
-    exposed = rows.take(np.flatnonzero(periods & dated))
+    exposed = rows.where(periods & dated)
     exposed = exposed.take(_order(_key(exposed), exposed))
-    given = rows.take(np.flatnonzero((rows.concept_id >= plan.first_dose) & dated))
+    given = rows.where((rows.concept_id >= plan.first_dose) & dated)
     given, per_hour, replaced = _corrected_doses(plan, given)
     for first, last in _turns((moments, exposed, given), subject_id):
         turn, times = subject_id[first:last], t_us[first:last]
@@ -73,7 +80,7 @@ def aggregate(
         doses = aggregate_doses(plan, given, per_hour, row[seen], index[seen], t[seen])
         for long in (points, exposures, doses):
             long["row_id"] += first
-        yield points, exposures, doses
+        yield Turn(range(first, last), points, exposures, doses)
 
 
 def _seen(rows: Rows, index: Ints, t: Ints) -> NDArray[np.bool_]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from magml.features.aggregate import aggregate
 from magml.features.combine import (
     Layout,
+    Long,
     fill_doses,
     fill_exposures,
     fill_points,
@@ -19,6 +20,9 @@ from magml.features.plan import Plan
 from magml.features.ranges import Range
 
 Ints = NDArray[np.int64]
+
+#: Numbers of a block that is filled at once: few enough for a processor's cache.
+CELLS = 1_000_000
 
 
 class Block:
@@ -45,18 +49,42 @@ class Block:
         first, last = np.searchsorted(self.subjects, (part.first, part.last + 1))
         rows = self.by_subject[first:last]
         t_us = self.t_us[rows]
-        block = new_block(self.where, len(rows))
+        values = np.empty((len(rows), len(self.plan.features)), dtype=np.float32)
         seen = np.zeros(len(rows), dtype=bool)
-        for points, exposures, doses in aggregate(
-            self.plan, part.rows, self.subjects[first:last], t_us
-        ):
-            fill_points(block, self.where, points, t_us)
-            fill_exposures(block, self.where, exposures, t_us, self.plan.exposure_windows)
-            if self.plan.drugs:
-                fill_doses(block, self.where, doses, t_us, self.plan.exposure_windows)
-            for long in (points, exposures):
+        for turn in aggregate(self.plan, part.rows, self.subjects[first:last], t_us):
+            self.fill(values, (turn.points, turn.exposures, turn.doses), t_us, turn.rows)
+            for long in (turn.points, turn.exposures):
                 seen[long["row_id"]] = True
-        return rows, self.columns(block), seen
+        return rows, values, seen
+
+    def fill(
+        self, values: NDArray[np.float32], parts: tuple[Long, Long, Long], t_us: Ints, rows: range
+    ) -> None:
+        """Write the features of some rows.
+
+        Parameters
+        ----------
+        values
+            float32 [n, p], of which the rows are written.
+        parts
+            Columns of the queries ``points``, ``exposures`` and ``doses`` about these rows, in the
+            order of ``row_id``.
+        t_us
+            Prediction times of all n rows.
+        rows
+            Which rows.
+        """
+        where, windows = self.where, self.plan.exposure_windows
+        step = max(1, CELLS // max(1, len(where.names)))
+        for start in range(rows.start, rows.stop, step):
+            stop = min(start + step, rows.stop)
+            points, exposures, doses = (_between(long, start, stop) for long in parts)
+            block, t = new_block(where, stop - start), t_us[start:stop]
+            fill_points(block, where, points, t)
+            fill_exposures(block, where, exposures, t, windows)
+            if self.plan.drugs:
+                fill_doses(block, where, doses, t, windows)
+            values[start:stop] = self.columns(block)
 
     def columns(self, block: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return the plan's columns of a block, derived features included."""
@@ -68,6 +96,14 @@ class Block:
             # A plug-in's column is filled later, from rows instead of aggregates.
             out[k] = columns.get(name, np.nan)
         return out.T
+
+
+def _between(long: Long, start: int, stop: int) -> Long:
+    """Return the lines of some rows, counted from the first of them."""
+    first, last = np.searchsorted(long["row_id"], (start, stop))
+    some = {name: column[first:last] for name, column in long.items()}
+    some["row_id"] = some["row_id"] - start
+    return some
 
 
 class Filling(Block):

@@ -12,6 +12,8 @@ from magml.features.concepts import ConceptMap, Entry, Group, map_concepts
 from magml.features.mapped import Mapping
 from magml.features.plan import Plan
 
+Ints = NDArray[np.int64]
+
 
 class Groups:
     """Numbers for codes with units, given in the order in which they are met.
@@ -47,6 +49,11 @@ class Groups:
         self._number = {name: number for number, name in enumerate(self.names)}
         self._mapping: Mapping | None = None
         self._lock = threading.Lock()
+        # Of pairs met in files: places of code and unit, and the number.
+        self._codes: dict[str, int] = {}
+        self._units: dict[str, int] = {}
+        self._keys = np.empty(0, dtype=np.int64)
+        self._known = np.empty(0, dtype=np.int32)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -54,12 +61,37 @@ class Groups:
     def numbers(self, met: Sequence[tuple[str, str]]) -> NDArray[np.int32]:
         """Return the numbers of codes and units, -1 for those that have and get none."""
         with self._lock:
-            if not self.complete:
-                for name in met:
-                    if name not in self._number:
-                        self._number[name] = len(self.names)
-                        self.names.append(name)
-            return np.array([self._number.get(name, -1) for name in met], dtype=np.int32)
+            return np.array([self._numbered(name) for name in met], dtype=np.int32)
+
+    def of_pairs(self, pairs: Ints, codes: list[str], units: list[str]) -> NDArray[np.int32]:
+        """Return the numbers of pairs that lie in a list of codes and one of units.
+
+        Parameters
+        ----------
+        pairs
+            Place in `codes` times the number of `units`, plus the place in `units`; int64 [n].
+        """
+        # Thousands of pairs come with every block, and nearly all are known: texts are looked up
+        # one by one, pairs together.
+        code, unit = np.divmod(pairs, len(units))
+        with self._lock:
+            key = _placed(self._codes, codes)[code] << 32 | _placed(self._units, units)[unit]
+            place = np.minimum(np.searchsorted(self._keys, key), max(0, len(self._keys) - 1))
+            new = np.flatnonzero(self._keys[place] != key) if len(self._keys) else range(len(key))
+            if len(new):
+                some = [self._numbered((codes[code[k]], units[unit[k]])) for k in new]
+                keys = np.append(self._keys, key[new])
+                self._keys, first = np.unique(keys, return_index=True)
+                self._known = np.append(self._known, np.array(some, dtype=np.int32))[first]
+                place = np.searchsorted(self._keys, key)
+            return self._known[place]
+
+    def _numbered(self, name: tuple[str, str]) -> int:
+        number = self._number.get(name, -1)
+        if number < 0 and not self.complete:
+            number = self._number[name] = len(self.names)
+            self.names.append(name)
+        return number
 
     def mapping(self) -> Mapping:
         """Return the mapping of all groups met so far."""
@@ -70,3 +102,8 @@ class Groups:
                 self._entries += map_concepts(self.plan, new, strict=False).entries
                 self._mapping = Mapping.of(self.plan, ConceptMap(tuple(self._entries), {}))
             return self._mapping
+
+
+def _placed(places: dict[str, int], texts: list[str]) -> Ints:
+    """Return a number for each text, the same whenever it comes."""
+    return np.array([places.setdefault(text, len(places)) for text in texts], dtype=np.int64)

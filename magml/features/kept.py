@@ -2,14 +2,15 @@
 
 The key is a hash of the plan, of the content of the events and the prediction times, and of the
 libraries: whatever the records went through before, a changed input finds none of the parts. The
-content is summed over the rows' hashes (64 bits each), so that the order of rows does not matter;
-that tells changed records apart, not forged ones.
+content is the files' where they are read as they stand, and else summed over the rows' hashes (64
+bits each), so that the order of rows does not matter; that tells changed records apart, not forged
+ones.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from magml.features.groups import Groups
 from magml.features.plan import Plan
 from magml.features.run import Part
-from magml.files import canonical_json, sha256_bytes
+from magml.files import canonical_json, sha256_bytes, sha256_file
 from magml.parts import Parts
 from magml.versions import library_versions
 
@@ -51,9 +52,13 @@ class KeptRanges(Parts):
         plan, events, subject_id, t_us, strict
             What decides the features.
         """
-        content = events.connection.execute(
-            f"SELECT count(*), sum(hash({_COLUMNS})::HUGEINT) FROM {events.relation}"
-        ).fetchall()[0]
+        relation, files = events.plain
+        if events.relation == relation and files:
+            content: tuple[Any, ...] = tuple(sha256_file(file) for file in files)
+        else:
+            content = events.connection.execute(
+                f"SELECT count(*), sum(hash({_COLUMNS})::HUGEINT) FROM {events.relation}"
+            ).fetchall()[0]
         parts = [
             plan.hash,
             dict(plan.assumed),

@@ -45,6 +45,10 @@ class Rows:
         """Return some of the rows."""
         return Rows(*(getattr(self, name)[chosen] for name in _COLUMNS))
 
+    def where(self, chosen: NDArray[np.bool_]) -> Rows:
+        """Return the rows that are marked."""
+        return self if chosen.all() else self.take(np.flatnonzero(chosen))
+
     @classmethod
     def joined(cls, parts: Sequence[Rows]) -> Rows:
         """Return the rows of several parts."""

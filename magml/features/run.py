@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from magml.events.table import reading
 from magml.features.arrow import to_arrow
 from magml.features.concepts import ConceptMap
 from magml.features.filling import Block
@@ -128,7 +129,7 @@ class Run(Block):
         ranges = list(cut(rows, times, features, size, finished, edges))
         done, total = np.append(0, np.cumsum(rows)), max(1, int(rows.sum()))
         kept = kept if len(ranges) > 1 else None
-        with self._ordered(ranges):
+        with reading(f"the records of {self.events.name}"), self._ordered(ranges):
             for part in self._computed(ranges, workers if total > FEW else 1, kept):
                 share = float(done[part.last]) / total
                 report(share, f"features of {part.last:,} of {len(self.people):,} people")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -163,17 +163,13 @@ class Stored:
         size = len(codes) * len(units)
         if size > _TABLE * len(pair):
             pairs, place = np.unique(pair, return_inverse=True)
-            return self._numbers(pairs, codes, units)[place]
+            return self.groups.of_pairs(pairs, codes, units)[place]
         there = np.zeros(size, dtype=bool)
         there[pair] = True
         pairs = np.flatnonzero(there)
         numbers = np.empty(size, dtype=np.int32)
-        numbers[pairs] = self._numbers(pairs, codes, units)
+        numbers[pairs] = self.groups.of_pairs(pairs, codes, units)
         return numbers[pair]
-
-    def _numbers(self, pairs: Ints, codes: list[str], units: list[str]) -> NDArray[np.int32]:
-        each = len(units)
-        return self.groups.numbers([(codes[p // each], units[p % each]) for p in pairs.tolist()])
 
     def _surveyed(self) -> Iterator[_RowGroup]:
         """Yield the row groups, and count each person's rows on the way."""
@@ -216,7 +212,10 @@ def _plain(schema: pa.Schema) -> bool:
     return not any(getattr(kind, "tz", None) for kind in moments)
 
 
-def _given(found: Ints | NDArray[np.float64] | None) -> NDArray:
+_Found = TypeVar("_Found")
+
+
+def _given(found: _Found | None) -> _Found:
     if found is None:
         raise NotPlainError
     return found

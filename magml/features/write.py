@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magml.errors import InputError
+from magml.features.arrow import to_arrow
 from magml.features.build import Building
 from magml.features.matrix import MappingReport
 from magml.features.plan import Plan
@@ -21,13 +22,13 @@ from magml.parts import Parts
 from magml.progress import Report, silent
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pyarrow as pa
 
     from magml.events.table import Events
 
 #: Numbers of a matrix that are written at once.
-_CELLS = 4_000_000
-_Write = Callable[["pd.DataFrame"], None]
+_CELLS = 8_000_000
+_Write = Callable[[NDArray[np.int64], NDArray[np.float32]], None]
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,11 @@ def write_matrix(
         from magml.features.plugin_run import fill_plugins
 
         fill_plugins(plan, events, at_relation, plugins, check=strict)
-    with atomic_file(out) as beside, _writer(beside, out.suffix) as write:
+    with atomic_file(out) as beside, _writer(beside, building) as write:
         for rows, values in _evenly(_in_order(building), len(plan.features)):
             for name, column in plugins.items():
                 values[:, plan.features.index(name)] = column[rows]
-            write(_frame(building, rows, values))
+            write(rows, values)
     Parts(keep, "").remove()
     return Written(len(run.subject_id), plan.features, building.account())
 
@@ -136,43 +137,49 @@ def _evenly(
         yield rows, values
 
 
-def _frame(
-    building: Building, rows: NDArray[np.int64], values: NDArray[np.float32]
-) -> pd.DataFrame:
-    import pandas as pd
-
-    frame = pd.DataFrame(values, columns=list(building.plan.features), copy=False)
-    frame.insert(0, "prediction_time", building.run.t_us[rows].astype("datetime64[us]"))
-    frame.insert(0, "subject_id", building.run.subject_id[rows])
-    return frame
-
-
 @contextlib.contextmanager
-def _writer(path: Path, suffix: str) -> Iterator[_Write]:
-    """Yield a function that appends a table to a file."""
-    if suffix == ".csv":
+def _writer(path: Path, building: Building) -> Iterator[_Write]:
+    """Yield a function that appends rows to a file."""
+    names = building.plan.features
+    if path.suffix == ".csv":
+        import pandas as pd
+
         from magml.spreadsheet import neutralised
 
         with path.open("w", newline="", encoding="utf-8") as handle:
-            yield lambda frame: neutralised(frame).to_csv(
-                handle, index=False, header=handle.tell() == 0
-            )
+
+            def append(rows: NDArray[np.int64], values: NDArray[np.float32]) -> None:
+                frame = pd.DataFrame(values, columns=list(names), copy=False)
+                moments = building.run.t_us[rows].astype("datetime64[us]")
+                frame.insert(0, "prediction_time", moments)
+                frame.insert(0, "subject_id", building.run.subject_id[rows])
+                header = handle.tell() == 0
+                neutralised(frame).to_csv(handle, index=False, header=header)
+
+            yield append
         return
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    writer: pq.ParquetWriter | None = None
+    keys = {"subject_id": pa.int64(), "prediction_time": pa.timestamp("us")}
+    schema = pa.schema([*keys.items(), *((name, pa.float32()) for name in names)])
+    # Measured values hardly repeat: no dictionaries.
+    with pq.ParquetWriter(path, schema, use_dictionary=False) as writer:
 
-    def write(frame: pd.DataFrame) -> None:
-        nonlocal writer
-        table = pa.Table.from_pandas(frame, preserve_index=False)
-        if writer is None:
-            # Measured values hardly repeat: no dictionaries.
-            writer = pq.ParquetWriter(path, table.schema, use_dictionary=False)
-        writer.write_table(table)
+        def write(rows: NDArray[np.int64], values: NDArray[np.float32]) -> None:
+            own = building.run.subject_id[rows], building.run.t_us[rows].view("datetime64[us]")
+            arrays = [*to_arrow(dict(zip(keys, own, strict=True))).columns, *_columns(values)]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
-    try:
         yield write
-    finally:
-        if writer is not None:
-            writer.close()
+
+
+def _columns(values: NDArray[np.float32]) -> Iterator[pa.Array]:
+    """Yield the columns of a matrix, null where it is NaN."""
+    import pyarrow as pa
+
+    columns = np.ascontiguousarray(values.T)
+    there = np.packbits(~np.isnan(columns), axis=1, bitorder="little")
+    for column, bits in zip(columns, there, strict=True):
+        buffers = [pa.py_buffer(bits), pa.py_buffer(column)]
+        yield pa.Array.from_buffers(pa.float32(), len(column), buffers)
