@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from dataclasses import fields
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
+from pathlib import Path
 
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,6 +25,7 @@ from magml.definitions.catalogue import STATISTICS, Catalogue, Concept, DomainFi
 from magml.definitions.dose import Dose, Drug
 from magml.events import read_events, read_prediction_times
 from magml.features import Plan, build_matrix, compile_plan
+from magml.features.aggregate import Turn
 from magml.features.arrow import to_arrow, to_numpy
 from magml.features.names import NAME_VOCABULARY, matches
 from magml.features.ranges import Rows
@@ -223,9 +226,7 @@ class Draw:
         )
 
 
-def by_sql(
-    plan: Plan, rows: Rows, subject_id: np.ndarray, t_us: np.ndarray
-) -> Iterator[tuple[dict[str, np.ndarray], ...]]:
+def by_sql(plan: Plan, rows: Rows, subject_id: np.ndarray, t_us: np.ndarray) -> Iterator[Turn]:
     """Aggregate with the plan's SQL, as an engine other than the embedded one does."""
     connection = duckdb.connect()
     columns = {field.name: getattr(rows, field.name) for field in fields(Rows)}
@@ -237,8 +238,13 @@ def by_sql(
     results = []
     for part in ("points", "exposures", "doses"):
         found = connection.sql(plan.statement("duckdb", part, names)).to_arrow_table()
-        results.append({name: to_numpy(found[name]) for name in found.column_names})
-    yield results[0], results[1], results[2]
+        order = np.argsort(to_numpy(found["row_id"]), kind="stable")
+        results.append({name: to_numpy(found[name])[order] for name in found.column_names})
+    yield Turn(range(len(t_us)), results[0], results[1], results[2])
+
+
+def as_given(table: pa.Table) -> pa.Table | Path:
+    return table
 
 
 def compare(events: list[Event], threads: int = 1) -> None:
@@ -257,7 +263,7 @@ def compare(events: list[Event], threads: int = 1) -> None:
             "end_time": pa.array([e.end for e in events], stamp),
         }
     )
-    read = read_events(table)
+    read = read_events(as_given(table))
     asked = pa.table({"subject_id": [s for s, _ in at], "prediction_time": [t for _, t in at]})
     relation = read_prediction_times(asked, read.connection, read)
     plan = compile_plan(catalogue)
@@ -282,10 +288,16 @@ def compare(events: list[Event], threads: int = 1) -> None:
     assert not wrong, "\n".join(wrong[:20])
 
 
-@pytest.fixture(params=["numpy", "sql"])
-def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=["numpy", "sql", "file"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def written(table: pa.Table) -> Path:
+        pq.write_table(table, tmp_path / "events.parquet", row_group_size=100)
+        return tmp_path / "events.parquet"
+
     if request.param == "sql":
         monkeypatch.setattr("magml.features.filling.aggregate", by_sql)
+    elif request.param == "file":
+        monkeypatch.setattr("tests.test_oracle.as_given", written)
 
 
 @pytest.mark.usefixtures("engine")
