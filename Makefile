@@ -55,7 +55,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/one_patient.py --json $(FIGURES)
 	$(BIN)/python benchmarks/explaining.py --rows 1e4 --json $(FIGURES)
 	$(BIN)/python benchmarks/engines.py --rows 1e5 --json $(FIGURES)
-	$(BIN)/python benchmarks/service.py bundles/low_body_status --seconds 20
+	$(BIN)/python benchmarks/service.py bundles/low_body_status --seconds 20 --json $(FIGURES)
 
 bundle: $(STAMP)
 	$(BIN)/python benchmarks/shipped_bundle.py

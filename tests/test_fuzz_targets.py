@@ -18,6 +18,7 @@ from magml.errors import DefinitionError, InputError
 from magml.limits import check_files
 from magml.models.ubj import check_booster
 from magml.sources import open_source
+from magml.sources.registry import LAYOUTS
 from tests.fuzz import __main__ as fuzz
 from tests.fuzz.__main__ import inputs
 from tests.fuzz.run import Crash, Target, corpus
@@ -29,7 +30,8 @@ SLICE = {
     "fhir_rows": 1500, "requests": 1500, "fhir_dates": 3000, "units": 40, "manifest": 500,
     "monitored": 300, "tokens": 500, "definitions": 200, "xport": 60, "bundle": 25, "booster": 200,
     "api": 60, "fhir_bundle": 40, "csv": 25, "parquet": 25, "ndjson": 12, "meds": 6, "omop": 3,
-    "database": 12, "plain": 3, "eicu": 4, "nhanes": 12, "physionet2012": 15, "names": 600,
+    "database": 12, "plain": 3, "eicu": 4, "nhanes": 12, "nhanes1": 12,
+    "physionet2012": 15, "names": 600,
     "cells": 60, "doses": 60, "aggregates": 60, "signature": 200, "foods": 25, "guesses": 6,
 }  # fmt: skip
 
@@ -41,6 +43,8 @@ def known() -> dict[str, Target]:
 
 def test_every_target_has_a_slice(known: dict[str, Target]) -> None:
     assert set(SLICE) == set(known)
+    # The layout of FHIR is read as NDJSON, that of events as CSV and Parquet.
+    assert set(LAYOUTS) - {"fhir", "events"} <= set(known)
     assert sum(target.share for target in known.values()) == pytest.approx(1, abs=0.01)
 
 

@@ -148,8 +148,10 @@ def test_a_database_that_is_none_or_runs_sql_is_refused(tmp_path: Path) -> None:
     secret = tmp_path / "secret.csv"
     secret.write_text("person_id,year_of_birth\n1,1950\n")
     with duckdb.connect(str(tmp_path / "views.duckdb")) as database:
+        database.execute("CREATE SCHEMA other")
+        database.execute("CREATE VIEW other.death AS SELECT 1 AS person_id")
         database.execute(f"CREATE VIEW Person AS SELECT * FROM '{secret}'")
-    with pytest.raises(InputError, match="person as a view"):
+    with pytest.raises(InputError, match="holds person as a view"):
         open_source("omop", tmp_path / "views.duckdb")
     other = sqlite3.connect(tmp_path / "other.db")
     with other:

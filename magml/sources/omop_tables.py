@@ -229,16 +229,18 @@ def _of_database(
             "check the file, and that no other program has it open",
         ) from error
     with reading(f"the tables of '{path.name}'"):
-        _refuse_views(path, connection, alias)
+        _refuse_views(path, connection, alias, schema or "main")
         scans = _of_schema(connection, f"{alias}.{schema or 'main'}")
     return {name: Scan(s.label, s.origin, s.types, (path,)) for name, s in scans.items()}
 
 
-def _refuse_views(path: Path, connection: duckdb.DuckDBPyConnection, alias: str) -> None:
+def _refuse_views(
+    path: Path, connection: duckdb.DuckDBPyConnection, alias: str, schema: str
+) -> None:
     """Refuse a file with views under the tables' names: SQL from the file, which reads anything."""
     rows = connection.execute(
         f"SELECT DISTINCT lower(view_name) FROM duckdb_views() "
-        f"WHERE database_name = {text(alias)} AND NOT internal ORDER BY ALL"
+        f"WHERE database_name = {text(alias)} AND schema_name = {text(schema)} ORDER BY ALL"
     ).fetchall()
     views = [name for (name,) in rows if name in {*TABLES, "2b_concept"}]
     if views:

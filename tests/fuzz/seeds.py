@@ -151,8 +151,8 @@ def folders() -> dict[str, Path]:
     atexit.register(lambda: os.getpid() == owner and shutil.rmtree(root, ignore_errors=True))
     made = {"root": root}
     for name in (
-        "yaml", "manifest", "xport", "tables", "fhir", "eicu", "nhanes", "physionet2012", "foods",
-        "guesses",
+        "yaml", "manifest", "xport", "tables", "fhir", "eicu", "nhanes", "nhanes1",
+        "physionet2012", "foods", "guesses",
     ):  # fmt: skip
         made[name] = root / name
         made[name].mkdir()
@@ -166,6 +166,7 @@ def _fill(made: dict[str, Path]) -> None:
     from magml.bundle.manifest import write_manifest
     from tests import eicu_tables, source_worlds
     from tests.test_source_nhanes import survey
+    from tests.test_source_nhanes1 import HEADER, ROWS
     from tests.test_sources_eicu import LAB
     from tests.test_sources_physionet2012 import RECORD, SECOND
 
@@ -190,6 +191,7 @@ def _fill(made: dict[str, Path]) -> None:
     eicu_tables.patient().to_csv(made["eicu"] / "patient.csv", index=False)
     LAB.to_csv(made["eicu"] / "lab.csv", index=False)
     survey(made["nhanes"])
+    (made["nhanes1"] / "subset_X.csv").write_text(HEADER + ROWS)
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as opened:
         opened.writestr("set-a/132539.txt", RECORD)

@@ -237,7 +237,7 @@ def table(kind: str) -> Callable[[bytes], None]:
     """Return a reader of a damaged file of events, labels or prediction times."""
 
     def read(data: bytes) -> None:
-        from magml.events import read_events, read_labels
+        from magml.events import read_events, read_labels, read_prediction_times
 
         choices = Choices(data)
         folder = folders()["tables"]
@@ -248,7 +248,11 @@ def table(kind: str) -> Callable[[bytes], None]:
             read_events(path, connection=kept_connection()).materialise()
         else:
             connection = kept_connection()
-            relation = read_labels(path, connection)
+            relation = (
+                read_prediction_times(path, connection, None)
+                if choices.below(2)
+                else read_labels(path, connection)
+            )
             connection.execute(f"SELECT * FROM {relation}").fetchall()
 
     return read
@@ -380,7 +384,7 @@ def targets() -> dict[str, Target]:
         "csv": (table("csv"), 0.015), "parquet": (table("parquet"), 0.015),
         "ndjson": (source("fhir"), 0.02), "meds": (source("meds"), 0.008),
         "omop": (source("omop"), 0.003), "database": (database, 0.003),
-        "plain": (source("plain"), 0.006),
+        "plain": (source("plain"), 0.006), "nhanes1": (source("nhanes1"), 0.003),
         "eicu": (source("eicu"), 0.006), "nhanes": (source("nhanes"), 0.005),
         "physionet2012": (source("physionet2012"), 0.01),
     }  # fmt: skip
