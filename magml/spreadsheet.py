@@ -35,7 +35,12 @@ def neutralised(table: pd.DataFrame) -> pd.DataFrame:
     for name in table.columns:
         column = table[name]
         if column.dtype == object or str(column.dtype) in ("string", "str", "category"):
-            changed[name] = column.astype(object).map(
-                lambda cell: neutral(cell) if isinstance(cell, str) else cell
-            )
+            texts = {cell for cell in column if isinstance(cell, str)}
+            formulas = {text: neutral(text) for text in texts if neutral(text) != text}
+            if formulas:
+                changed[name] = column.astype(object).map(
+                    lambda cell, formulas=formulas: (
+                        formulas.get(cell, cell) if isinstance(cell, str) else cell
+                    )
+                )
     return table.assign(**changed) if changed else table

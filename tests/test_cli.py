@@ -90,6 +90,9 @@ def test_score_and_explain_by_events_and_by_experiment(place: Path) -> None:
         "log_odds", "risk", "stability", "evidence",
     ]  # fmt: skip
     assert why["subject_id"].nunique() == len(cohort)
+    # Of float32, the fewest digits that say which: at most nine, a sign, a point and zeros.
+    text = pd.read_csv(place / "why.csv", dtype=str)
+    assert text[["value", "stability"]].stack().str.len().max() <= 15
     assert [path.name for path in (place / "plots").iterdir()] == ["waterfall-001.png"]
 
 

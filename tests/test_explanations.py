@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import math
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +19,7 @@ from magml.features.matrix import FeatureMatrix, MappingReport
 from magml.models.calibration import Calibrator
 from magml.tables import REASONS
 from tests import bundle_parts as parts
+from tests.shapley import brute_force_shapley, trees_of
 
 
 @pytest.fixture(scope="module")
@@ -51,57 +49,14 @@ def why(model: Model) -> Explanation:
     return explain(model, matrix_of(model, parts.matrix(1500, seed=11)[0]))
 
 
-def expected_margin(
-    tree: dict, row: Sequence[float], known: frozenset[int], node: int = 0
-) -> float:
-    """Return a tree's expectation when only some features are known (Lundberg 2018, alg. 1)."""
-    left, right = tree["left_children"][node], tree["right_children"][node]
-    if left == -1:
-        return float(tree["split_conditions"][node])
-    feature = tree["split_indices"][node]
-    if feature in known:
-        value = row[feature]
-        if math.isnan(value):
-            child = left if tree["default_left"][node] else right
-        else:
-            child = left if value < np.float32(tree["split_conditions"][node]) else right
-        return expected_margin(tree, row, known, child)
-    cover = tree["sum_hessian"]
-    return (
-        cover[left] * expected_margin(tree, row, known, left)
-        + cover[right] * expected_margin(tree, row, known, right)
-    ) / cover[node]
-
-
-def brute_force_shapley(trees: list[dict], row: Sequence[float], features: int) -> np.ndarray:
-    """Return Shapley values by their definition, over all subsets."""
-    value = {
-        frozenset(subset): sum(expected_margin(tree, row, frozenset(subset)) for tree in trees)
-        for size in range(features + 1)
-        for subset in itertools.combinations(range(features), size)
-    }
-    total = np.zeros(features)
-    for subset, worth in value.items():
-        for feature in set(range(features)) - subset:
-            weight = (
-                math.factorial(len(subset))
-                * math.factorial(features - len(subset) - 1)
-                / math.factorial(features)
-            )
-            total[feature] += weight * (value[subset | {feature}] - worth)
-    return total
-
-
 def test_contributions_are_shapley_values_by_definition(model: Model, why: Explanation) -> None:
     rows = [0, 7, 23]
     X = parts.matrix(1500, seed=11)[0][rows].astype(np.float64)
     assert np.isnan(X).any(), "missing values must take part"
     expected = np.zeros((len(rows), len(parts.FEATURES)))
     for booster in model.bag.boosters:
-        dump = json.loads(bytes(booster.save_raw("json")))
-        trees = dump["learner"]["gradient_booster"]["model"]["trees"]
         for number, row in enumerate(X):
-            expected[number] += brute_force_shapley(trees, row, len(parts.FEATURES))
+            expected[number] += brute_force_shapley(trees_of(booster), row, len(parts.FEATURES))
     np.testing.assert_allclose(why.log_odds[rows], expected / len(model.bag.boosters), atol=2e-5)
 
 
@@ -206,6 +161,8 @@ def test_reasons_are_the_declared_table_largest_first(why: Explanation) -> None:
     assert (size.shift()[same] >= size[same]).all()
     assert table["stability"].between(0, 1).all()
     assert table["evidence"].isna().all()
+    some = table[table["subject_id"].isin(why.subject_id[3:5])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(why.reasons(rows=slice(3, 5)), some)
     short = why.reasons(top=2)
     assert short.groupby("subject_id").size().max() == 2
     pd.testing.assert_frame_equal(

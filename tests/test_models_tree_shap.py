@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
-from itertools import combinations
-
 import numpy as np
 import pytest
 import xgboost as xgb
@@ -15,6 +11,7 @@ from magml.models import tree_shap
 from magml.models.bag import fit_bag
 from magml.models.leaf_tables import Forest, add_values
 from magml.models.tree_shap import member_blocks, member_contributions, row_blocks, tables_of
+from tests.shapley import brute_force_shapley, trees_of
 
 
 def rows_and_outcome(rows: int = 300, columns: int = 12):
@@ -50,46 +47,14 @@ def grown(depth: int, X, y, rounds: int = 6, **options) -> xgb.Booster:
     return xgb.train({"objective": "binary:logistic", **settings}, xgb.DMatrix(X, y), rounds)
 
 
-def known(tree: dict, node: int, row, features: frozenset[int]) -> float:
-    """Return what a tree expects of a row of which only some features are known."""
-    left, right = tree["left_children"][node], tree["right_children"][node]
-    if left == -1:
-        return tree["split_conditions"][node]
-    column = tree["split_indices"][node]
-    if column in features:
-        value = row[column]
-        goes = tree["default_left"][node] if np.isnan(value) else value < np.float32(
-            tree["split_conditions"][node]
-        )  # fmt: skip
-        return known(tree, left if goes else right, row, features)
-    share = tree["sum_hessian"][left] / tree["sum_hessian"][node]
-    return share * known(tree, left, row, features) + (1 - share) * known(
-        tree, right, row, features
-    )
-
-
-def shapley(tree: dict, row) -> np.ndarray:
-    """Return Shapley's weighted mean over all coalitions, as it is defined."""
-    features, found = range(len(row)), np.zeros(len(row))
-    for feature in features:
-        others = [other for other in features if other != feature]
-        for size in range(len(others) + 1):
-            weight = 1 / (len(row) * math.comb(len(others), size))
-            for some in map(frozenset, combinations(others, size)):
-                gain = known(tree, 0, row, some | {feature}) - known(tree, 0, row, some)
-                found[feature] += weight * gain
-    return found
-
-
 @pytest.mark.parametrize("depth", [1, 3, 5])
 def test_tables_give_the_values_of_the_definition(depth):
     X, y = rows_and_outcome(columns=5)
     booster = grown(depth, X, y, rounds=2)
-    trees = json.loads(booster.save_raw("json"))["learner"]["gradient_booster"]["model"]["trees"]
     found = np.zeros((5, 8), dtype=np.float32)
     add_values(Forest(booster), np.ascontiguousarray(X[:8].T), found)
     for number in range(8):
-        expected = sum(shapley(tree, X[number]) for tree in trees)
+        expected = brute_force_shapley(trees_of(booster), X[number], 5)
         np.testing.assert_allclose(found[:, number], expected, atol=1e-6)
 
 

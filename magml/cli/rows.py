@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,6 +80,11 @@ def add_source_ids(table: pd.DataFrame, events: Events) -> pd.DataFrame:
 
 def write_table(table: pd.DataFrame, out: Path | None) -> str | None:
     """Write a table as Parquet or CSV by the file's ending; return the path as text."""
+    return write_parts([table], out)
+
+
+def write_parts(tables: Iterable[pd.DataFrame], out: Path | None) -> str | None:
+    """Write tables of the same columns as one, one after another; return the path as text."""
     if out is None:
         return None
     if out.suffix not in (".parquet", ".csv"):
@@ -86,12 +93,10 @@ def write_table(table: pd.DataFrame, out: Path | None) -> str | None:
             "--out FILE.parquet or FILE.csv",
             "rename the output",
         )
+    write = _write_parquet if out.suffix == ".parquet" else _write_csv
     try:
         with atomic_file(out) as beside:
-            if out.suffix == ".parquet":
-                table.to_parquet(beside, index=False)
-            else:
-                neutralised(table).to_csv(beside, index=False)
+            write(tables, beside)
     except OSError as error:
         raise InputError(
             f"'{out.name}' cannot be written ({error.strerror})",
@@ -99,3 +104,26 @@ def write_table(table: pd.DataFrame, out: Path | None) -> str | None:
             "choose another --out",
         ) from error
     return str(out)
+
+
+def _write_csv(tables: Iterable[pd.DataFrame], path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        for table in tables:
+            neutralised(table).to_csv(handle, index=False, header=handle.tell() == 0)
+
+
+def _write_parquet(tables: Iterable[pd.DataFrame], path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with contextlib.ExitStack() as stack:
+        writer = None
+        for table in tables:
+            if writer is None:
+                # A column without any text in the first part may have some in the next.
+                schema = pa.schema(
+                    field.with_type(pa.string()) if pa.types.is_null(field.type) else field
+                    for field in pa.Schema.from_pandas(table, preserve_index=False)
+                )
+                writer = stack.enter_context(pq.ParquetWriter(path, schema))
+            writer.write_table(pa.Table.from_pandas(table, schema, preserve_index=False))

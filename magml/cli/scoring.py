@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,9 +18,18 @@ from magml.cli.options import (
     LabelsOption,
     MemoryOption,
     SourceIdOption,
+    ThreadsOption,
     print_result,
 )
 from magml.memory import bounded
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from magml.explanations import Explanation
+
+#: Prediction times whose reasons are written at once.
+_AT_ONCE = 2_000
 
 
 @bounded()
@@ -34,6 +44,7 @@ def score(
         Path | None, typer.Option("--out", help="FILE.parquet or FILE.csv; default: print.")
     ] = None,
     source_ids: SourceIdOption = False,
+    threads: ThreadsOption = None,
     memory: MemoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -42,9 +53,9 @@ def score(
     from magml.cli.rows import add_source_ids, prediction_rows, write_table
     from magml.spreadsheet import neutralised
 
-    model = load(bundle)
+    model = load(bundle, threads=threads or os.cpu_count() or 1)
     rows = prediction_rows(model, events, at, labels, experiment, data)
-    table = model.score(rows.events, rows.at)
+    table = model.score(rows.events, rows.at, threads=threads)
     left_out = table.attrs["left_out"]
     if source_ids:
         table = add_source_ids(table, rows.events)
@@ -89,33 +100,50 @@ def explain(
     level: Annotated[
         str, typer.Option("--level", help="Bars of the plots: domain, concept or feature.")
     ] = "concept",
+    evidence: Annotated[
+        int | None,
+        typer.Option(
+            "--evidence", min=0, help="Reasons a row whose records are looked up; default 10."
+        ),
+    ] = None,
+    threads: ThreadsOption = None,
     memory: MemoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Explain prediction times: every feature's exact contribution, with its evidence."""
     from magml.bundle import load
-    from magml.cli.rows import prediction_rows, write_table
+    from magml.cli.rows import prediction_rows, write_parts
     from magml.spreadsheet import neutralised
 
-    model = load(bundle)
+    model = load(bundle, threads=threads or os.cpu_count() or 1)
     rows = prediction_rows(model, events, at, labels, experiment, data)
-    why = model.explain(rows.events, rows.at)
-    table = why.reasons()
-    written = write_table(table, out)
+    looked_up = True if evidence is None else evidence
+    why = model.explain(rows.events, rows.at, evidence=looked_up, threads=threads)
+    written = write_parts(_reasons(why, short=out is None or out.suffix == ".csv"), out)
     drawn = [] if plots is None else _waterfalls(why, plots, top, level)
     left_out = [] if why.matrix is None else why.matrix.report.left_out()
     summary = {
         "rows": int(why.n),
-        "reasons": len(table),
+        "reasons": int((why.log_odds != 0).sum()),
         "left_out": left_out,
         "out": written,
         "plots": drawn,
     }
     if written is None and not as_json:
-        typer.echo(neutralised(table).to_csv(index=False), nl=False)
+        for number, table in enumerate(_reasons(why, short=True)):
+            typer.echo(neutralised(table).to_csv(index=False, header=number == 0), nl=False)
         return
-    text = f"{why.n} explained, {len(table)} reasons{_losses(left_out)}\nWritten to {written}"
+    text = (
+        f"{why.n} explained, {summary['reasons']} reasons{_losses(left_out)}\nWritten to {written}"
+    )
     print_result(summary, text + (f"\n{len(drawn)} plots in {plots}" if drawn else ""), as_json)
+
+
+def _reasons(why: Explanation, *, short: bool) -> Iterator[pd.DataFrame]:
+    """Yield the table of reasons in parts, for people with no more digits than float32 has."""
+    for start in range(0, max(why.n, 1), _AT_ONCE):
+        table = why.reasons(rows=slice(start, start + _AT_ONCE))
+        yield table.astype({"value": "float32", "stability": "float32"}) if short else table
 
 
 def _losses(left_out: Sequence[Mapping[str, Any]]) -> str:

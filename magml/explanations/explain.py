@@ -158,7 +158,7 @@ class Explanation:
         """Sums by domain: contributions to log-odds and risk, and stability."""
         return self._grouped("domain")
 
-    def reasons(self, top: int | None = None) -> pd.DataFrame:
+    def reasons(self, top: int | None = None, *, rows: slice = slice(None)) -> pd.DataFrame:
         """Return the long table of reasons, the largest first within each row.
 
         Parameters
@@ -166,6 +166,9 @@ class Explanation:
         top
             Keep at most this many features of each row; default all that contribute. Without
             `top` the contributions of a row sum to its log-odds and risk minus the base.
+        rows
+            Prediction times whose reasons are wanted; default all. The whole table of many takes
+            far more memory than the explanation.
 
         Returns
         -------
@@ -176,12 +179,11 @@ class Explanation:
         """
         import pandas as pd
 
-        n, p = self.log_odds.shape
-        size = np.abs(self.log_odds)
-        order = np.argsort(-size, axis=1, kind="stable")[:, : p if top is None else top]
-        row = np.repeat(np.arange(n), order.shape[1])
+        size = np.abs(self.log_odds[rows])
+        order = np.argsort(-size, axis=1, kind="stable")[:, :top]
+        row = np.repeat(np.arange(len(self))[rows], order.shape[1])
         column = order.ravel()
-        kept = size[row, column] > 0
+        kept = self.log_odds[row, column] != 0
         row, column = row[kept], column[kept]
 
         def named(values: list[Any]) -> NDArray[np.object_]:
