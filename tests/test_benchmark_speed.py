@@ -122,3 +122,26 @@ def test_the_cost_model_finds_the_coefficients_that_made_its_points():
     assert found.estimate(kind, far) == pytest.approx(0.5 + 80 + 896)
     with pytest.raises(ValueError, match="2 points for 3 terms"):
         cost.fit(kind, points[:2])
+
+
+def test_the_largest_size_is_held_out_of_the_cost_model(tmp_path, monkeypatch, capsys):
+    # Lines as benchmarks/features.py writes them; the largest took a tenth longer than the others
+    # would have it: 1 + 0.2 x 200 = 41 seconds.
+    cost = importlib.import_module("cost")
+    lines = []
+    for rows in (1e6, 1e7, 5e7, 2e8):
+        seconds = (1 + 0.2e-6 * rows) * (1.1 if rows == 2e8 else 1)
+        settings = {"rows": rows, "times": 1, "threads": 2, "repeat": 3, "memory": "1GB"}
+        settings |= {"people": int(rows / 500), "features": 1120}
+        figures = {"magml": {"seconds": seconds, "processor": 2 * seconds, "peak_gb": 0.5}}
+        lines.append({"what": "features", "cores": 2, "settings": settings, "figures": figures})
+    path = tmp_path / "figures.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    monkeypatch.setattr(sys, "argv", ["cost", str(path), "--held-out", "2e8"])
+    cost.main()
+    printed = capsys.readouterr().out
+    # Records and people grew together, so that only their sum is known.
+    assert "features, seconds: 3 points, off by 0% (median) and 0% (largest); the sizes" in printed
+    assert "held out, 200,000,000 rows: 45.1, estimated 41 (-9%)" in printed
+    assert "held out, 200,000,000 rows: 0.5, estimated 0.5 (+0%)" in printed
+    assert "scoring, seconds: not fitted (0 points for 2 terms" in printed

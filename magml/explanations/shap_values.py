@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from magml.errors import MagmlError
 from magml.explanations.stability import agreement, rank_range
-from magml.models.tree_shap import member_blocks
+from magml.models.tree_shap import in_threads, member_blocks
 
 if TYPE_CHECKING:
     from magml.models.bag import Bag
@@ -86,17 +87,22 @@ def contributions(
     stability = {name: np.zeros((rows, size), dtype=np.float32) for name, size in shapes.items()}
     ranks = {name: np.zeros((rows, size, 2), dtype=np.int16) for name, size in shapes.items()}
     margin = np.zeros(rows)
+
+    def compare(first: int, members: NDArray[np.float32], start: int) -> None:
+        """Fill in how far members agree on a few rows of a block that begins at `first`."""
+        some = np.ascontiguousarray(members[:, start : start + _AT_ONCE])
+        here = slice(first + start, first + start + some.shape[1])
+        for name in shapes:
+            sums = some if name == "feature" else sum_groups(some, levels[name], sizes[name])
+            stability[name][here] = agreement(sums)
+            ranks[name][here] = rank_range(sums)
+
     for block, found, margins in member_blocks(bag.boosters, X, bag.threads):
         members = found[..., :-1]
         log_odds[block] = members.mean(axis=0, dtype=np.float64)
         margin[block] = margins.mean(axis=1)
-        for start in range(0, members.shape[1], _AT_ONCE):
-            some = np.ascontiguousarray(members[:, start : start + _AT_ONCE])
-            here = slice(block.start + start, block.start + start + some.shape[1])
-            for name in shapes:
-                sums = some if name == "feature" else sum_groups(some, levels[name], sizes[name])
-                stability[name][here] = agreement(sums)
-                ranks[name][here] = rank_range(sums)
+        starts = range(0, members.shape[1], _AT_ONCE)
+        in_threads(partial(compare, block.start, members), starts, bag.threads)
     off = np.abs(base + log_odds.sum(axis=1) - margin) > TOLERANCE
     if off.any():
         # Summed in float64 over short runs of trees, which the bag itself knows how to do.

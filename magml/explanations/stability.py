@@ -85,9 +85,9 @@ def ranks(values: NDArray[Any]) -> NDArray[np.int16]:
     size = np.abs(np.asarray(values, dtype=np.float32).reshape(-1, columns)).view(np.uint32)
     key = (~size).astype(np.uint64) << np.uint64(32) | np.arange(columns, dtype=np.uint64)
     key.sort(axis=-1)
-    found = np.empty(size.shape, dtype=np.int16)
-    rows = np.arange(len(size))[:, None]
-    found[rows, (key & np.uint64(0xFFFFFFFF)).astype(np.intp)] = np.arange(1, columns + 1)
+    found = np.empty(size.size, dtype=np.int16)
+    order = (key & np.uint64(0xFFFFFFFF)).astype(np.intp) + columns * np.arange(len(size))[:, None]
+    found[order.ravel()] = np.tile(np.arange(1, columns + 1, dtype=np.int16), len(size))
     return found.reshape(values.shape)
 
 

@@ -8,7 +8,7 @@ bits. What tables give is checked row by row, and rows that are off are computed
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -146,13 +146,18 @@ def member_contributions(
         if off.any():
             found[off] = _by_rows(booster, xgb.DMatrix(X[off], missing=np.nan, nthread=1))
 
-    if threads == 1 or members == 1:
-        for number in range(members):
-            explain(number)
-    else:
-        with ThreadPoolExecutor(min(threads, members)) as pool:
-            list(pool.map(explain, range(members)))
+    in_threads(explain, range(members), threads)
     return values, margins
+
+
+def in_threads(work: Callable[[int], None], numbers: Sequence[int], threads: int) -> None:
+    """Do the work of each number, `threads` of them at once."""
+    if threads == 1 or len(numbers) == 1:
+        for number in numbers:
+            work(number)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, numbers))
 
 
 def _by_rows(booster: xgb.Booster, data: xgb.DMatrix) -> NDArray[np.float32]:
