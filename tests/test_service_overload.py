@@ -20,7 +20,7 @@ from tests import bundle_parts as parts
 from tests.browser_parts import free_port, served
 
 REQUEST = {
-    "events": [{"subject_id": 1, "time": "1960-03-01T00:00:00", "code": "MEDS_BIRTH"}] * 5_000,
+    "events": [{"subject_id": 1, "time": "1960-03-01T00:00:00", "code": "MEDS_BIRTH"}] * 2_000,
     "at": [{"subject_id": 1, "prediction_time": "2025-03-01T08:00:00"}],
 }
 BODY = json.dumps(REQUEST).encode()
@@ -83,3 +83,49 @@ def test_a_refusal_is_quick_reads_nothing_and_keeps_the_connection(
         assert refused.sock is its_own
         refused.close()
     assert answers == [200, 200]
+
+
+def test_who_would_wait_longer_than_patience_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_bundle(tmp_path / "bundle", parts.contents())
+    release = threading.Event()
+    app = create_app(str(tmp_path / "bundle"), Settings(waiting=20, workers=2, patience=9, poll=0))
+    engine = app.state.engine
+    for _ in range(3):
+        engine._learn(6)
+    # 2 of workers run at once: a third waits for half a turn of 6 s, the fifth for three halves.
+    assert [engine.wait(ahead) for ahead in (0, 1, 2, 4)] == pytest.approx([0, 0, 3, 9])
+    assert engine.retry_after() == 1  # nobody is inside
+    engine._learn(66)  # a tenth of the way from 6
+    assert engine.wait(4) == pytest.approx(18)
+    engine.pending = 4
+    assert engine.retry_after() == 3 * 12 / 2
+    engine.pending = 10_000
+    assert engine.retry_after() == 30
+    engine.pending = 0
+
+    monkeypatch.setattr(Model, "score", lambda *_, **__: release.wait(30))
+    port = free_port()
+    with served(app, port):
+        threads = [
+            threading.Thread(
+                target=ask, args=[http.client.HTTPConnection("127.0.0.1", port, timeout=60)]
+            )
+            for _ in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+        while engine.pending < 3:  # the third waits
+            time.sleep(0.01)
+        fourth = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        started = time.monotonic()
+        fourth.request("POST", "/score", BODY, {"content-type": "application/json"})
+        answer = fourth.getresponse()
+        assert (answer.status, answer.getheader("retry-after")) == (503, "12")
+        assert b"more than 9 seconds" in answer.read()
+        assert time.monotonic() - started < 5
+        fourth.close()
+        release.set()
+        for thread in threads:
+            thread.join(30)

@@ -103,7 +103,9 @@ def create_app(reference: str, settings: Settings | None = None) -> FastAPI:
     @app.exception_handler(MagmlError)
     async def refused(_: Request, error: MagmlError) -> JSONResponse:
         if isinstance(error, Busy | Late):
-            return JSONResponse({"error": str(error)}, 503, {"Retry-After": "1"})
+            return JSONResponse(
+                {"error": str(error)}, 503, {"Retry-After": str(engine.retry_after())}
+            )
         return JSONResponse({"error": str(error)}, 422)
 
     @app.exception_handler(RequestValidationError)
@@ -162,6 +164,8 @@ def create_app(reference: str, settings: Settings | None = None) -> FastAPI:
         keys=None if chosen.keys is None else read_keys(chosen.keys),
         max_bytes=chosen.max_bytes,
         waiting=chosen.waiting,
+        patience=chosen.patience,
+        engine=engine,
         metrics=metrics,
     )
     return app

@@ -6,7 +6,9 @@ import asyncio
 import gc
 import json
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from magml.service.settings import Settings
 
 T = TypeVar("T")
+#: Weight of the last turn in how long turns take, and most seconds until asking again.
+_NEW, _LONGEST_WAIT = 0.1, 30
 _log = logging.getLogger("magml.service")
 
 
@@ -61,6 +65,8 @@ class Engine:
         self._stop = threading.Event()
         self._watcher: threading.Thread | None = None
         self.pending = 0
+        #: How long a turn took lately.
+        self._seconds = 0.0
 
     @property
     def loaded(self) -> Loaded:
@@ -80,6 +86,15 @@ class Engine:
         self._pool.shutdown(wait=True, cancel_futures=True)
         if self._watcher is not None:
             self._watcher.join(timeout=5)
+
+    def wait(self, ahead: int) -> float:
+        """Return the seconds that a request will wait for its turn with so many inside already."""
+        queued = max(0, ahead + 1 - self._settings.workers)
+        return queued * self._seconds / self._settings.workers
+
+    def retry_after(self) -> int:
+        """Return the seconds after which who is refused now may ask again."""
+        return min(_LONGEST_WAIT, max(1, math.ceil(self.wait(self.pending))))
 
     async def run(self, work: Callable[[Loaded], T]) -> T:
         """Return what `work` makes of the model in service when its turn comes.
@@ -102,7 +117,11 @@ class Engine:
 
         def turn() -> T:
             began.set_result(None)
-            return work(self._loaded)
+            started = time.perf_counter()
+            try:
+                return work(self._loaded)
+            finally:
+                self._learn(time.perf_counter() - started)
 
         future = self._pool.submit(turn)
         # A request that its caller gave up on still holds its place until the thread is free.
@@ -137,6 +156,10 @@ class Engine:
         _settle()
         _log.info("model exchanged", extra={"bundle": self._loaded.model.hash[:12]})
         return True
+
+    def _learn(self, seconds: float) -> None:
+        with self._lock:
+            self._seconds += (seconds - self._seconds) * (_NEW if self._seconds else 1)
 
     def _done(self) -> None:
         with self._lock:

@@ -14,6 +14,7 @@ from magml.service.keys import caller
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
+    from magml.service.engine import Engine
     from magml.service.metrics import Metrics
 
     Scope = MutableMapping[str, Any]
@@ -35,8 +36,9 @@ _log = logging.getLogger("magml.service")
 class Guard:
     """ASGI middleware: refuses what is too large, too much or from nobody known, counts the rest.
 
-    A request beyond `waiting` is answered before its body is read: reading and parsing what will
-    be refused would slow down those that are not.
+    A request beyond `waiting`, or whose turn would come later than `patience` by the time that
+    turns took lately, is answered before its body is read: reading and parsing what will be refused
+    would slow down those that are not.
     """
 
     def __init__(
@@ -46,11 +48,14 @@ class Guard:
         keys: dict[str, str] | None,
         max_bytes: int,
         metrics: Metrics,
+        engine: Engine,
+        waiting: int,
+        patience: float,
         tokens: bool = False,
-        waiting: int | None = None,
     ) -> None:
         self._app, self._keys, self._max, self._metrics = app, keys, max_bytes, metrics
-        self._tokens, self._waiting, self._inside = tokens, waiting, 0
+        self._engine, self._waiting, self._patience = engine, waiting, patience
+        self._tokens, self._inside = tokens, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it."""
@@ -70,13 +75,13 @@ class Guard:
 
         who = self._who(scope)
         work = int(scope["method"] == "POST")
-        full = work and self._waiting is not None and self._inside >= self._waiting
+        full = self._full() if work else None
         self._inside += work
         try:
             if who is None:
                 await _answer(sending, 401, "no valid API key: send it as X-API-Key")
-            elif full:
-                await _answer(sending, 503, f"{self._waiting} requests wait already: try again")
+            elif full is not None:
+                await _answer(sending, 503, full, self._engine.retry_after())
             elif (
                 self._declared(scope) > self._max
                 or (body := await read_body(receive, self._max)) is None
@@ -106,6 +111,14 @@ class Guard:
             },
         )
 
+    def _full(self) -> str | None:
+        """Return why no more work is taken, None where it is."""
+        if self._inside >= self._waiting:
+            return f"{self._waiting} requests wait already: try again"
+        if self._engine.wait(self._inside) > self._patience:
+            return f"a turn would take more than {self._patience:g} seconds: try again"
+        return None
+
     def _who(self, scope: Scope) -> str | None:
         """Return the caller's name; None is nobody known."""
         path = scope["path"]
@@ -129,10 +142,10 @@ class Guard:
         return 0
 
 
-async def _answer(send: Send, status: int, error: str) -> None:
+async def _answer(send: Send, status: int, error: str, wait: int | None = None) -> None:
     body = json.dumps({"error": error}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    if status == 503:
-        headers.append((b"retry-after", b"1"))
+    if wait is not None:
+        headers.append((b"retry-after", b"%d" % wait))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
