@@ -171,3 +171,24 @@ def test_a_plan_forgets_codes_beyond_a_number(monkeypatch: pytest.MonkeyPatch) -
     assert concepts.resolve(plan, "LOINC//2823-3", "mmol/L") == first
     assert concepts.resolve(plan, "LAB//" + "x" * 300, "") == ()
     assert all(len(code) <= 200 for code, _ in plan.entries)
+
+
+def test_reasons_hold_no_text_of_a_file_and_are_limited() -> None:
+    patient = {"resourceType": "Patient", "id": "a", "birthDate": "1950-06-01"}
+    strange = [
+        {"resourceType": kind, "id": "x"} for kind in ("Jane Doe, ward 7", "X" * 60, "Media")
+    ]
+    named = "".join(chr(ord("a") + n % 26) for n in range(30))
+    many = [{"resourceType": f"T{named[: n % 30]}{chr(97 + n // 30)}"} for n in range(700)]
+    doubted = {
+        "resourceType": "Condition",
+        "subject": {"reference": "Patient/a"},
+        "status": "cancelled",
+        "verificationStatus": {"coding": [{"code": "Jane Doe"}]},
+    }
+    notes = read_bundle([patient, *strange, doubted]).notes
+    assert not any("Jane" in note or "XX" in note for note in notes)
+    assert "2 left out: other: not a resource that is read" in notes
+    assert "1 left out: Media: not a resource that is read" in notes
+    assert "1 left out: Condition: status cancelled" in notes
+    assert len(read_bundle([patient, *many]).notes) <= 201

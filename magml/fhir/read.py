@@ -216,7 +216,7 @@ def _events(
 
 def _check_kept(reader: Reader, most: int) -> None:
     """Refuse more patients and references than are kept in memory."""
-    if reader.kept > most:
+    if len(reader.medications) + len(reader.encounters) + len(reader.subjects) > most:
         raise InputError(
             f"more than {most} patients, encounters and medications",
             "at most the limit 'references', which are kept in memory",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,16 +22,17 @@ from magml.fhir.times import Span, span
 
 Resource = dict[str, Any]
 _WRONG = ("entered-in-error", "cancelled", "not-done", "draft", "unknown", "registered", "revoked")
+_REFUTED = ("refuted", "entered-in-error")
+#: What may be the name of a type, and how many reasons are told apart: any text may stand there.
+_TYPE, _REASONS = re.compile(r"[A-Z][A-Za-z]{1,50}"), 200
 _CLASSES = {
     "IMP": "inpatient", "ACUTE": "inpatient", "NONAC": "inpatient", "OBSENC": "inpatient",
     "EMER": "emergency", "AMB": "outpatient", "HH": "outpatient", "VR": "outpatient",
 }  # fmt: skip
 _RACE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race"
-_NUTRIENTS = {
-    "magnesium": "magnesium", "energy": "energy", "calcium": "calcium", "fiber": "fiber",
-    "fibre": "fiber", "protein": "protein", "carbohydrate": "carbohydrate", "alcohol": "alcohol",
-    "phosphorus": "phosphorus", "potassium": "potassium", "sodium": "sodium", "zinc": "zinc",
-}  # fmt: skip
+_NUTRIENTS = {name: name for name in (
+    "magnesium", "energy", "calcium", "fiber", "protein", "carbohydrate", "alcohol", "phosphorus",
+    "potassium", "sodium", "zinc")} | {"fibre": "fiber"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,6 @@ class Reader:
             if ended is not None:
                 self.encounters[name] = ended.end
 
-    @property
-    def kept(self) -> int:
-        """How many patients and references are kept."""
-        return len(self.medications) + len(self.encounters) + len(self.subjects)
-
     def rows(self, resource: Resource) -> Iterator[Row]:
         """Yield the events of a resource; none, and a count, where it cannot be used."""
         kind = str(resource.get("resourceType", ""))
@@ -95,12 +92,14 @@ class Reader:
             return
         read = _KINDS.get(kind)
         if read is None:
-            self.left_out[f"{kind or 'no resourceType'}: not a resource that is read"] += 1
+            named = _TYPE.fullmatch(kind) and len(self.left_out) < _REASONS
+            self.left_out[f"{kind if named else 'other'}: not a resource that is read"] += 1
             return
         status = str(resource.get("status", ""))
         verified = str(_get(resource, "verificationStatus", "coding", 0, "code") or "")
-        if status in _WRONG or verified in ("refuted", "entered-in-error"):
-            self.left_out[f"{kind}: status {verified or status}"] += 1
+        wrong = verified if verified in _REFUTED else status
+        if wrong in (*_WRONG, *_REFUTED):
+            self.left_out[f"{kind}: status {wrong}"] += 1
             return
         subject = (
             f"Patient/{resource.get('id')}"
@@ -111,11 +110,7 @@ class Reader:
             self.left_out[f"{kind}: no patient"] += 1
             return
         person = self._person(_local(subject))
-        common = {
-            "subject_id": person,
-            "source": _name(resource),
-            "visit_id": _visit(resource),
-        }
+        common = {"subject_id": person, "source": _name(resource), "visit_id": _visit(resource)}
         yield from read(self, resource, common)
 
     def drop(self, resource: Resource, why: str) -> None:

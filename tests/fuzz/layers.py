@@ -122,8 +122,7 @@ def foods(data: bytes) -> None:
         read_food_table,
     )
 
-    choices = Choices(data)
-    table = read_food_table(folders()["foods"] / "foods.csv")
+    choices, table = Choices(data), _foods()
     readers: dict[str, Any] = {
         "foods.csv": read_food_table,
         "eaten.csv": lambda path: food_events(path, table),
@@ -152,6 +151,13 @@ def guesses(data: bytes) -> None:
         path.unlink()
     (folder / name).write_bytes(choices.spoiled(content))
     guess_mapping(folder)
+
+
+@cache
+def _foods() -> Any:
+    from magml.diet import read_food_table
+
+    return read_food_table(folders()["foods"] / "foods.csv")
 
 
 @cache
