@@ -27,6 +27,8 @@ TOLERANCE = 1e-5
 RISK_TOLERANCE = 1e-6
 #: Rows whose places are found together; few, so that they stay in the processor's cache.
 _AT_ONCE = 128
+#: Rows whose sums are settled together, so that many need no second matrix.
+_SETTLED = 4_096
 #: Below this distance from the base the secant is taken to be the calibrator's derivative.
 _NEAR = 1e-6
 
@@ -108,7 +110,8 @@ def contributions(
         # Summed in float64 over short runs of trees, which the bag itself knows how to do.
         log_odds[off] = bag.contributions(X[off])[:, :-1]
     check_sums(base + log_odds.sum(axis=1), margin, TOLERANCE, "log-odds")
-    return Contributions(margin, _settle(log_odds, margin - base), stability, ranks)
+    _settle(log_odds, margin - base)
+    return Contributions(margin, log_odds, stability, ranks)
 
 
 def risk_contributions(
@@ -198,14 +201,15 @@ def sum_groups(values: NDArray[Any], groups: NDArray[np.intp], size: int) -> NDA
     return np.add.reduceat(values[..., order], starts, axis=-1, dtype=np.float64)
 
 
-def _settle(values: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return contributions that sum to `total`, the float32 rounding spread over them by size.
+def _settle(values: NDArray[np.float64], total: NDArray[np.float64]) -> None:
+    """Make contributions sum to `total`, the float32 rounding spread over them by size.
 
     It is below the tolerance that was checked; without this the rest would show on the risk
     scale, where sums are held to 1e-6.
     """
-    rest = total - values.sum(axis=1)
-    size = np.abs(values)
-    whole = size.sum(axis=1, keepdims=True)
-    share = np.divide(size, whole, out=np.zeros_like(size), where=whole > 0)
-    return np.asarray(values + share * rest[:, None])
+    for start in range(0, len(values), _SETTLED):
+        some = values[start : start + _SETTLED]
+        rest = total[start : start + _SETTLED] - some.sum(axis=1)
+        size = np.abs(some)
+        whole = size.sum(axis=1, keepdims=True)
+        some += np.divide(size, whole, out=np.zeros_like(size), where=whole > 0) * rest[:, None]
