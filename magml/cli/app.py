@@ -173,6 +173,18 @@ def features(
         Path | None,
         typer.Option("--against", help="Folder with another features/ to compare with."),
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            "--engine", help="Where the events are: postgres, a URL, spark, sc://HOST, local[N]."
+        ),
+    ] = None,
+    table: Annotated[
+        str | None, typer.Option("--table", help="Name of the table or view on --engine.")
+    ] = None,
+    zone: Annotated[
+        str | None, typer.Option("--zone", help="IANA zone of instants on --engine.")
+    ] = None,
     set_aside: SetAsideOption = False,
     memory: MemoryOption = None,
     as_json: JsonOption = False,
@@ -202,6 +214,17 @@ def features(
         print_result(found.to_dict(), found.text(), as_json)
         if found.failed:
             raise typer.Exit(2)
+        return
+    if engine is not None or table is not None:
+        from magml.cli.engine import engine_features
+
+        others = {"--events": events, "--experiment": experiment, "--data": data}
+        wrong = [name for name, given in others.items() if given is not None]
+        wrong += ["--set-aside"] if set_aside else []
+        made = engine_features(
+            engine, table, at, out, domain, zone=zone, without=wrong, report=progress_lines()
+        )
+        print_result(made.to_dict(), made.text(), as_json)
         return
     if not people and any(given is not None for given in (events, at, out, experiment, data)):
         from magml.cli.feature_matrix import write_features

@@ -97,7 +97,7 @@ def write_features(
     relation = read_prediction_times(at, found.connection, found)
     plan = compile_plan(catalogue, names)
     made = write_matrix(plan, found, relation, out, report=report)
-    return _written(made, out, found.set_aside)
+    return written_features(made, out, found.set_aside)
 
 
 def _experiment_features(
@@ -133,10 +133,10 @@ def _experiment_features(
     ]
     plan = compile_plan(found.catalogue, names)
     made = write_matrix(plan, cohort.events, cohort.relation, out, report=report)
-    return _written(made, out, cohort.events.set_aside)
+    return written_features(made, out, cohort.events.set_aside)
 
 
-def _written(made: Written, out: Path, set_aside: tuple[SetAside, ...]) -> WrittenFeatures:
+def written_features(made: Written, out: Path, set_aside: tuple[SetAside, ...]) -> WrittenFeatures:
     """Say what became of the values of a matrix that was written."""
     from magml.units.describe import seen
 
