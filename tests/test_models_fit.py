@@ -7,9 +7,10 @@ import pytest
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
-from magml.definitions.model import ModelDefinition
+from magml.definitions.model import Estimator, ModelDefinition
 from magml.errors import CohortError, InputError
 from magml.models import nested as nested_module
+from magml.models.bag import fit_bag
 from magml.models.calibration import fit_calibrator
 from magml.models.crossfit import cross_fitted_margins
 from magml.models.fit import fit_model
@@ -293,3 +294,15 @@ def test_wrong_names_and_too_few_groups_are_refused(rows):
         nested_cross_validation(*arguments, folds=2, seed=1, peers=["lightgbm", "lightgbm"])
     with pytest.raises(CohortError, match="2 groups were to be split into 3"):
         nested_cross_validation(X, NAMES, y, person, person % 2, definition(), folds=3, seed=1)
+
+
+def test_margins_for_the_calibrator_know_nothing_of_their_own_outcome() -> None:
+    """Outcomes are drawn by chance: a bag that saw a row knows its outcome, another does not."""
+    rng = np.random.default_rng(8)
+    X, y = rng.normal(size=(300, 5)).astype(np.float32), rng.integers(0, 2, 300)
+    deep = Estimator(members=2, rounds=30, parameters={"max_depth": 5, "min_child_weight": 1.0})
+    margin = cross_fitted_margins(X, y, np.arange(300), deep, folds=3, seed=1)
+    # Chance alone: 0.5 with a standard error of sqrt(601 / (12 * 150 * 150)) = 0.047.
+    assert abs(roc_auc_score(y, margin) - 0.5) < 3 * 0.047
+    seen = fit_bag(X, y, np.arange(300), deep, seed=1).margin(X)
+    assert roc_auc_score(y, seen) > 0.5 + 5 * 0.047

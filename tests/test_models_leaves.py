@@ -46,7 +46,7 @@ def settings(weight: float) -> Estimator:
 def test_a_person_with_many_rows_has_no_leaf_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     X, y, people = history()
     bag = fit_bag(X, y, people, settings(1.0), seed=3)
-    assert fewest(bag, X, people) >= LEAST_PEOPLE
+    assert fewest(bag, X, people) >= 5  # as docs/integrity-and-privacy.md promises
     # The same data, without what sees to it, does isolate somebody.
     monkeypatch.setattr("magml.models.leaves.LEAST_PEOPLE", 0)
     assert fewest(fit_bag(X, y, people, settings(1.0), seed=3), X, people) == 1
