@@ -10,6 +10,7 @@ the folder. Needs Python 3.11 with venv, git and Chromium; nothing of magml or i
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -22,7 +23,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from tests.guide.page import ROOT, SERVERS, Block, blocks
+from tests.guide.page import ROOT, Block, blocks
 
 #: What a bare machine still has to say to pip: its index, its proxy, its certificates.
 _KEPT = re.compile(r"PIP_\w+|SSL_CERT_\w+|(http|https|no)_proxy", re.I)
@@ -78,7 +79,8 @@ def look(out: Path, environment: dict[str, str]) -> str:
     browser = shutil.which("chromium", path=environment["PATH"]) or shutil.which("google-chrome")
     if browser is None:
         raise Stumbled("no Chromium: install it to see the card (apt-get install chromium)")
-    page = next(url for word, url in SERVERS.items() if word == "http.server")
+    page = next(block.server for block in blocks("integration") if "http.server" in block.text)
+    assert page is not None
     common = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=900,1000",
               f"--user-data-dir={out / 'profile'}", "--virtual-time-budget=20000"]  # fmt: skip
     told: list[str] = []
@@ -99,12 +101,10 @@ def follow(out: Path, path: str) -> dict[str, object]:
     environment = bare(home, path)
     subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(checkout)],
                    check=True, env=environment)  # fmt: skip
-    for url in SERVERS.values():
-        try:
+    for url in filter(None, (block.server for block in blocks("integration"))):
+        with contextlib.suppress(OSError):
             urllib.request.urlopen(url, timeout=2)
-        except OSError:
-            continue
-        raise Stumbled(f"something answers at {url} already: stop it first")
+            raise Stumbled(f"something answers at {url} already: stop it first")
     terminals: list[subprocess.Popen[bytes]] = []
     said: list[str] = []
     try:

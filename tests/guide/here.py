@@ -15,7 +15,9 @@ from tests.conftest import ROOT
 from tests.guide.page import Block
 
 #: Lines that make the environment; ``make guide`` runs these too.
-_INSTALL = ("python3 -m venv", ". .venv/bin/activate", "pip install", "git clone")
+_INSTALL = ("python3 -m venv", ". .venv/bin/activate", "pip install")
+#: What a block exports holds in the next ones, as in the reader's terminal.
+_BEFORE, _AFTER = "[ ! -f .exported ] || . ./.exported", "export -p > .exported"
 
 
 def environment() -> dict[str, str]:
@@ -28,8 +30,8 @@ def run(block: Block, folder: Path) -> str:
     """Run one block to its end and return what it printed to standard output."""
     text = "\n".join(line for line in block.text.splitlines() if not line.startswith(_INSTALL))
     done = subprocess.run(
-        Block(block.language, text).command(sys.executable), cwd=folder, env=environment(),
-        capture_output=True, text=True, timeout=300, check=False,
+        Block(block.language, text).command(sys.executable, _BEFORE, _AFTER), cwd=folder,
+        env=environment(), capture_output=True, text=True, timeout=1800, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{text}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
     return done.stdout
@@ -40,7 +42,7 @@ def terminal(block: Block, folder: Path) -> Iterator[None]:
     """Start what a page starts in a terminal of its own; stop it at the end."""
     assert block.server is not None
     process = subprocess.Popen(
-        ["bash", "-c", f"exec {block.text}"], cwd=folder, env=environment(),
+        ["bash", "-c", f"{_BEFORE}\nexec {block.text}"], cwd=folder, env=environment(),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 _BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.S | re.M)
-#: Commands that the page starts in a terminal of their own, and the address that answers then.
-SERVERS = {
-    "magml serve": "http://127.0.0.1:8765/ready",
-    "http.server": "http://127.0.0.1:8766/",
+#: Commands that a page starts in a terminal of their own: what answers when they are ready.
+_SERVERS = {
+    r"magml serve .*--port (\d+)": "/ready",
+    r"magml review .*--port (\d+)": "/login",
+    r"http\.server (\d+)": "/",
 }
 
 
@@ -25,13 +26,16 @@ class Block:
     @property
     def server(self) -> str | None:
         """The address of what this block starts, or None where it ends by itself."""
-        return next((url for word, url in SERVERS.items() if word in self.text), None)
+        for pattern, path in _SERVERS.items():
+            if found := re.search(pattern, self.text, re.S):
+                return f"http://127.0.0.1:{found[1]}{path}"
+        return None
 
-    def command(self, python: str = "python", before: str = "") -> list[str]:
-        """Return the process that runs the block, after some shell text of one's own."""
+    def command(self, python: str = "python", before: str = "", after: str = "") -> list[str]:
+        """Return the process that runs the block between shell text of one's own."""
         if self.language == "python":
             return ["bash", "-ec", f'{before}\nexec "$0" -c "$1"', python, self.text]
-        return ["bash", "-ec", f"{before}\n{self.text}"]
+        return ["bash", "-ec", f"{before}\n{self.text}\n{after}"]
 
 
 def blocks(name: str) -> list[Block]:
