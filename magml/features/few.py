@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from magml.features.concepts import ConceptMap, Group, map_concepts
 from magml.features.few_columns import Columns, columns_of
 from magml.features.filling import Filling
+from magml.features.mapped import Mapping
 from magml.features.matrix import FeatureMatrix
 from magml.features.plan import OPEN, STATIC, Plan
-from magml.features.ranges import Range, Rows
+from magml.features.ranges import Range
+from magml.features.usable import Usable
 from magml.tables import EVENTS, PREDICTION_TIMES
 
 if TYPE_CHECKING:
@@ -70,11 +72,11 @@ class FewRecords:
         usable = self._usable()
         concept_map, group = self._mapped(plan, usable)
         filling = Filling(plan, self.at_subject, self.t_us)
-        rows = self._rows(plan, concept_map, usable, group)
+        own = (self.subject_id[usable], group, self.time_us[usable], self._since[usable],
+               self.end_us[usable], self.value[usable])  # fmt: skip
+        rows, filling.kept = Mapping.of(plan, concept_map).rows(plan, Usable(*own))
         if len(rows):
-            part = Range(rows, int(rows.subject_id.min()), int(rows.subject_id.max()))
-            filling.kept += part.counts(plan.row_ids)
-            filling.range(part)
+            filling.range(Range(rows, int(rows.subject_id.min()), int(rows.subject_id.max())))
         filling.finish_untouched()
         return FeatureMatrix(
             subject_id=self.at_subject,
@@ -139,7 +141,7 @@ class FewRecords:
             (people[place] == self.subject_id) & (self._since < until) & (self.time_us < until)
         )
 
-    def _mapped(self, plan: Plan, usable: Ints) -> tuple[ConceptMap, NDArray[np.intp]]:
+    def _mapped(self, plan: Plan, usable: Ints) -> tuple[ConceptMap, NDArray[np.int32]]:
         """Return the map of codes and units, and the place of each usable event's in it."""
         pair = self.code[usable].astype(np.int64) * len(self.units) + self.unit[usable]
         pairs, group, rows = np.unique(pair, return_inverse=True, return_counts=True)
@@ -152,33 +154,8 @@ class FewRecords:
         order = sorted(range(len(found)), key=lambda k: (found[k].code, found[k].unit))
         place = np.empty(len(found), dtype=np.intp)
         place[order] = np.arange(len(found))
-        return map_concepts(plan, [found[k] for k in order], strict=False), place[group]
-
-    def _rows(
-        self, plan: Plan, concept_map: ConceptMap, usable: Ints, group: NDArray[np.intp]
-    ) -> Rows:
-        """Return the events as rows of concepts, as the query ``map`` does."""
-        lines = concept_map.lines(plan)
-        count = np.bincount(lines["group"], minlength=len(concept_map.entries))
-        first = np.concatenate([[0], np.cumsum(count)])[:-1]
-        each = count[group]
-        row = np.repeat(np.arange(len(usable)), each)
-        within = np.arange(len(row)) - np.repeat(np.cumsum(each) - each, each)
-        line = first[group][row] + within
-        source = usable[row]
-        converted = self.value[source] * lines["scale"][line] + lines["shift"][line]
-        value = np.where(lines["fixed"][line], lines["shift"][line], converted)
-        kept = np.flatnonzero((value >= lines["low"][line]) & (value <= lines["high"][line]))
-        line, source, value = line[kept], source[kept], value[kept]
-        time, end, lasts = self.time_us[source], self.end_us[source], lines["lasts_us"][line]
-        return Rows(
-            self.subject_id[source],
-            lines["concept_id"][line],
-            time,
-            self._since[source],
-            np.where(lasts > 0, np.maximum(end, time + lasts), end),
-            value,
-        )
+        concept_map = map_concepts(plan, [found[k] for k in order], strict=False)
+        return concept_map, place[group].astype(np.int32)
 
     def _empty(self, seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which prediction times see no event at all."""

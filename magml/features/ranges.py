@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
-
-from magml.features.arrow import to_numpy
 
 Ints = NDArray[np.int64]
 
@@ -59,11 +56,6 @@ class Rows:
             return cls(whole, whole.astype(np.int32), whole, whole, whole, real)
         return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in _COLUMNS))
 
-    @classmethod
-    def of(cls, batch: pa.RecordBatch | pa.Table) -> Rows:
-        """Return the rows of an Arrow table."""
-        return cls(*(to_numpy(batch.column(name)) for name in _COLUMNS))
-
 
 @dataclass(frozen=True)
 class Range:
@@ -72,10 +64,6 @@ class Range:
     rows: Rows
     first: int
     last: int
-
-    def counts(self, concepts: int) -> Ints:
-        """Return the number of rows of each concept."""
-        return np.bincount(self.rows.concept_id, minlength=concepts)
 
 
 @dataclass(frozen=True)
