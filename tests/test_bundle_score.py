@@ -193,3 +193,18 @@ def test_values_left_out_for_their_unit_are_counted(model, events, at):
     assert model.score(wrong, at).attrs["left_out"] == [
         {"concept": "lab.potassium", "unit": "mg/furlong", "rows": 5}
     ]
+
+
+@pytest.mark.parametrize("rows", [1, 5, 2_000_000])
+def test_a_file_is_scored_range_by_range_as_a_table_at_once(
+    model: Model, events, at, rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("magml.features.ranges.ROWS", rows)
+    stray = events.assign(unit=events["unit"].mask(events["subject_id"] == 3, "furlong"))
+    stray.to_parquet(tmp_path / "events.parquet", index=False)
+    at_once = model.score(stray, at)
+    monkeypatch.setattr("magml.features.build_matrix", None)  # the matrix is never made
+    by_ranges = model.score(tmp_path / "events.parquet", at)
+    pd.testing.assert_frame_equal(by_ranges, at_once, check_exact=True)
+    assert by_ranges.attrs["left_out"] == at_once.attrs["left_out"] != []
+    assert by_ranges["warnings"].nunique() > 2

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from magml.bundle.warnings import Checks, evidence_of_scores, measured_before
 from magml.errors import InputError
+from magml.events.table import reading
 from magml.memory import limited
-from magml.tables import SCORES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -157,25 +157,16 @@ class Model:
         >>> model = magml.load("bundle")                          # doctest: +SKIP
         >>> model.score("events.parquet", "2025-03-01 08:00")     # doctest: +SKIP
         """
-        import pandas as pd
+        from magml.bundle.scores import of_matrix, of_ranges
 
         with limited(memory):
-            matrix = self.build(events, at, threads=threads)
-        risks = self.score_matrix(self.columns(matrix.values))
-        table = pd.DataFrame(
-            {
-                "subject_id": matrix.subject_id,
-                "prediction_time": matrix.prediction_time,
-                "risk": risks.risk,
-                "risk_low": risks.low,
-                "risk_high": risks.high,
-                "band": self.bands(risks.risk),
-                "warnings": self.warnings(matrix),
-            }
-        )
-        table = table[list(SCORES.names)]
-        table.attrs["left_out"] = matrix.report.left_out()
-        return table
+            read = self._read_at_once(events, at)
+            if read is not None:
+                return of_matrix(self, read[0])
+            with self._inputs(events, at) as (found, relation), reading("the records"):
+                if self.plan.plugins:
+                    return of_matrix(self, self._built(found, relation, threads))
+                return of_ranges(self, found, relation, threads)
 
     def score_stream(
         self,
@@ -332,7 +323,11 @@ class Model:
 
     def warnings(self, matrix: FeatureMatrix) -> list[str]:
         """Return what to know before using each row of the plan's matrix; empty is nothing."""
-        return self._checks.texts(matrix.values, matrix.empty)
+        return self.row_warnings(matrix.values, matrix.empty)
+
+    def row_warnings(self, values: NDArray[np.float32], empty: NDArray[np.bool_]) -> list[str]:
+        """Return the same of rows of the plan's matrix, and whether any record is visible."""
+        return self._checks.texts(values, empty)
 
     @cached_property
     def _places(self) -> NDArray[np.intp] | None:
@@ -358,22 +353,31 @@ class Model:
         self, events: Any, at: Any, threads: int | None
     ) -> tuple[FeatureMatrix, Events | FewRecords | EngineTable]:
         """Return the plan's matrix, and the records that it was made from."""
+        read = self._read_at_once(events, at)
+        if read is not None:
+            return read
+        with self._inputs(events, at) as (found, relation), reading("the records"):
+            return self._built(found, relation, threads), found
+
+    def _read_at_once(
+        self, events: Any, at: Any
+    ) -> tuple[FeatureMatrix, FewRecords | EngineTable] | None:
+        """Return the matrix of few records, or of records on an engine; None for all others."""
         from magml.engines import EngineTable
-        from magml.events.table import reading
-        from magml.features import build_matrix
         from magml.features.few import read_few
 
         if isinstance(events, EngineTable):
-            from magml.engines.build import build_matrix as build_on_engine
+            from magml.engines.build import build_matrix
 
-            return build_on_engine(self.plan, events, at, strict=False), events
+            return build_matrix(self.plan, events, at, strict=False), events
         few = None if self.plan.plugins else read_few(events, at)
-        if few is not None:
-            return few.matrix(self.plan), few
+        return None if few is None else (few.matrix(self.plan), few)
+
+    def _built(self, events: Events, relation: str, threads: int | None) -> FeatureMatrix:
+        from magml.features import build_matrix
+
         # A stray unit costs its value, not the prediction: it is left out, as training would have.
-        with self._inputs(events, at) as (read, relation), reading("the records"):
-            matrix = build_matrix(self.plan, read, relation, threads=threads, strict=False)
-        return matrix, read
+        return build_matrix(self.plan, events, relation, threads=threads, strict=False)
 
     @contextmanager
     def _inputs(self, events: Any, at: Any) -> Iterator[tuple[Any, str]]:

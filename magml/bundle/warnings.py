@@ -175,9 +175,13 @@ class Checks:
             marks.append((FILTRATION, values[:, self.filtration] < LEAST_FILTRATION))
         if self.evidence:
             marks.append((self.evidence, np.ones(len(values), dtype=bool)))
-        if not any(mark.any() for _, mark in marks):
-            return [""] * len(values)
-        return ["; ".join(t for t, mark in marks if mark[row]) for row in range(len(values))]
+        # Few combinations occur: each is put into words once.
+        which = np.zeros(len(values), dtype=np.int64)
+        for number, (_, mark) in enumerate(marks):
+            which |= mark.astype(np.int64) << number
+        kinds, kind = np.unique(which, return_inverse=True)
+        found = ["; ".join(t for k, (t, _) in enumerate(marks) if b >> k & 1) for b in kinds]
+        return [found[k] for k in kind.tolist()]
 
 
 def evidence_of_scores(definition: ModelDefinition, training: Mapping[str, Any]) -> str:
