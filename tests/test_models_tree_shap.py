@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import xgboost as xgb
@@ -87,6 +89,20 @@ def test_trees_too_deep_for_tables_are_explained_by_xgboost(in_bulk):
     assert tables_of([booster]) is None
     (values,), _ = all_blocks([booster], X)
     np.testing.assert_array_equal(values, booster.predict(xgb.DMatrix(X), pred_contribs=True))
+
+
+def test_nodes_without_weight_are_left_to_xgboost(in_bulk, tmp_path):
+    X, y = rows_and_outcome()
+    content = json.loads(grown(3, X, y, rounds=2).save_raw("json"))
+    tree = content["learner"]["gradient_booster"]["model"]["trees"][0]
+    assert tree["left_children"][1] != -1
+    tree["sum_hessian"][1] = 0.0
+    path = tmp_path / "weightless.json"
+    path.write_text(json.dumps(content))
+    booster = xgb.Booster(model_file=path)
+    expected = booster.predict(xgb.DMatrix(X), pred_contribs=True)
+    (values,), _ = all_blocks([booster], X)
+    np.testing.assert_allclose(values, expected, atol=2e-6)
 
 
 def test_no_setting_changes_a_bit(made, in_bulk, monkeypatch):

@@ -107,7 +107,9 @@ class _Tree:
     def step(self, node: int, left: bool) -> tuple[int, _Step]:
         """Return a node's child and the step to it."""
         child = self.left[node] if left else self.right[node]
-        return child, _Step(node, left, self.cover[child] / self.cover[node])
+        # Where no training row weighed anything there is no share, and XGBoost has the last word.
+        share = self.cover[child] / self.cover[node] if self.cover[node] else np.nan
+        return child, _Step(node, left, share)
 
     def subtrees(self, node: int = 0, path: _Path = ()) -> Iterator[tuple[int, _Path]]:
         """Yield the topmost nodes whose path and splits fit into a pattern, with their paths."""
@@ -224,7 +226,8 @@ def _lookup(tree: _Tree, place: dict[int, int], node: int, path: _Path) -> Looku
     part = np.zeros(met.shape)
     for chance, weight in _points(features):
         factors = share * (1 - chance) + met * chance
-        part += weight * factors.prod(axis=1, keepdims=True) / factors
+        with np.errstate(invalid="ignore"):  # a share of 0 gives 0 / 0, as above
+            part += weight * factors.prod(axis=1, keepdims=True) / factors
     part *= (met - share) * value[:, None, None]
     found = own @ part.reshape(-1, patterns)
     return Lookup([place[n] for n in nodes], columns, found.astype(np.float32))
