@@ -107,7 +107,7 @@ class _Tree:
     def step(self, node: int, left: bool) -> tuple[int, _Step]:
         """Return a node's child and the step to it."""
         child = self.left[node] if left else self.right[node]
-        # Where no training row weighed anything there is no share, and XGBoost has the last word.
+        # Where no training row weighed anything there is no share: XGBoost has the last word.
         share = self.cover[child] / self.cover[node] if self.cover[node] else np.nan
         return child, _Step(node, left, share)
 
