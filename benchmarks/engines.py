@@ -1,4 +1,5 @@
-"""The same features on three engines: embedded DuckDB, PostgreSQL and a Spark local cluster.
+"""The same features on three engines: embedded DuckDB, PostgreSQL and a Spark local cluster;
+and from the files themselves.
 
     python benchmarks/engines.py --rows 1e6 --json build/benchmarks.jsonl
 
@@ -24,6 +25,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -131,19 +133,22 @@ def run(folder: Path, options: argparse.Namespace, stack: ExitStack) -> None:
     session = stack.enter_context(spark_session())
     there, cluster = postgres.events(connection, "events"), magml.spark.events(session, str(path))
 
-    def embedded() -> FeatureMatrix:
+    def embedded(*, as_files: bool) -> FeatureMatrix:
         events = read_events(path)
         relation = read_prediction_times(at, events.connection, events)
+        if not as_files:  # then the engine reads them
+            events = replace(events, plain=("", ()))
         return build_matrix(plan, events, relation, strict=False)
 
     ways: dict[str, Callable[[], FeatureMatrix]] = {
-        "DuckDB, embedded": embedded,
+        "DuckDB, embedded": lambda: embedded(as_files=False),
+        "Parquet files without an engine": lambda: embedded(as_files=True),
         "PostgreSQL": lambda: on_engine(plan, there, at, strict=False),
         "Spark, local cluster": lambda: on_engine(plan, cluster, at, strict=False),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     figures: dict[str, dict[str, float]] = {name: {} for name in ways}
-    own = embedded()
+    own = embedded(as_files=False)
     for turn in range(options.repeat + 1):  # the first turn warms up, and does not count
         for name, way in ways.items():
             load, start = os.getloadavg()[0], time.perf_counter()
