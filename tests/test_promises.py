@@ -2,6 +2,7 @@
 
 Each check is run as it is, and once more with that broken which keeps the promise: it must fail
 then. The rooms behind a promise have tests of their own; `ALSO` names the most important of them.
+``python -m tests.promises`` breaks each promise in the source itself, in several ways.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from magml.models.outer import OuterSplit
 from magml.validation import export_aggregate
 from tests import bundle_parts as parts
 from tests.conftest import ROOT
+from tests.promises.breaks import BREAKS
 
 ALSO = {
     1: ["test_train.test_equal_training_gives_equal_bytes_for_one_and_two_threads"],
@@ -345,3 +347,13 @@ def test_the_other_tests_that_hold_a_promise_exist() -> None:
     for named in itertools.chain.from_iterable(ALSO.values()):
         module, _, test = named.partition(".")
         assert callable(getattr(importlib.import_module(f"tests.{module}"), test)), named
+
+
+def test_each_promise_can_be_broken_in_the_source_as_it_is_now() -> None:
+    assert {one.promise for one in BREAKS} == set(CHECKS)
+    for one in BREAKS:
+        found = (ROOT / one.file).read_text(encoding="utf-8").count(one.text)
+        assert found == 1, f"{one.how}: adapt tests/promises/breaks.py to {one.file}"
+        module, _, test = one.named_test.partition("::")
+        named = importlib.import_module(module.removesuffix(".py").replace("/", "."))
+        assert callable(getattr(named, test.partition("[")[0])), one.named_test

@@ -61,7 +61,8 @@ BREAKS = (
           "rows = train | test"),
     Break(2, "margins for the calibrator are of bags that saw their rows",
           "magml/models/crossfit.py", "            rows=train,", "            rows=None,",
-          "tests/test_models_fit.py::test_no_fold_trains_on_its_own_groups_or_people"),
+          "tests/test_models_fit.py::"
+        "test_margins_for_the_calibrator_know_nothing_of_their_own_outcome"),
     Break(2, "a person stands on both sides of a cut in time", "magml/models/outer.py",
           "test, train = ~early & wanted, early & ~over",
           "test, train = (moment >= cut) & wanted, early & ~over",
