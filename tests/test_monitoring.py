@@ -52,6 +52,8 @@ def told(found: Monitoring) -> set[tuple[str, str, str, str | None]]:
 def test_nothing_is_found_where_nothing_changed(model: Model) -> None:
     found = watched(model)
     assert found.alarms == ()
+    assert "No alarm." in found.summary()
+    assert all(one.large and one.p > 0.01 / found.comparisons for one in found.unsure)
     assert [period["period"] for period in found.periods] == MONTHS
     assert all(period["judged"] for period in found.periods)
     # Outcomes are drawn from the risks: as many cases as predicted, within the interval.

@@ -28,6 +28,8 @@ KINDS = {
     "input": ("Distributions", "A feature's values are distributed otherwise (stability index: "
               "0 as expected, above 0.25 much)."),
 }  # fmt: skip
+#: Kinds that are few, and speak of the model's risks and outcomes.
+_FIGURES = ("calibration", "discrimination", "score", "alert", "labels")
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,26 @@ def findings(alarms: Iterable[Alarm]) -> tuple[Finding, ...]:
         made.append(Finding(kind, what, min(one.period for one in several), site, words))
     made.sort(key=lambda one: (rank[one.kind], one.period, one.site or "", one.what))
     return tuple(made)
+
+
+def in_doubt(alarms: Iterable[Alarm]) -> str:
+    """Return in words what is beyond its threshold without being an alarm.
+
+    Figures of scores and outcomes are named; features and codes, of which many are compared, are
+    counted.
+
+    Examples
+    --------
+    >>> in_doubt([Alarm("calibration", "observed / expected", "2025", None, 2.0, 0.1, "2.0", True),
+    ...           Alarm("input", "lab.sodium.last", "2025", None, 0.3, 0.1, "", True)])
+    'observed / expected in 2025: 2.0; 1 of features and codes'
+    """
+    several = list(alarms)
+    named = [one for one in several if one.kind in _FIGURES]
+    parts = [f"{one.what} in {one.period}: {one.words}" for one in named]
+    if others := len(several) - len(named):
+        parts.append(f"{others} of features and codes")
+    return "; ".join(parts)
 
 
 def _concept(alarm: Alarm) -> str:

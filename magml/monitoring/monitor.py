@@ -205,11 +205,12 @@ def _compare(
     made += presence_changes(people, uses, baseline.codes, limits)
     made += _label_changes(rows, limits)
     units = unit_alarms(model.plan, uses, baseline.codes)
-    alarms = (*raised(made, limits.false_alarms), *units)
+    sure = raised(made, limits.false_alarms)
+    unsure = tuple(one for one in made if one.large and one not in sure)
     return Monitoring(
         model.definition.name, model.hash, baseline, every, last, alert,
-        tuple(_protected(row) for row in rows), features, tuple(alarms), len(made), limits,
-        (*_notes(rows, limits, times), *events.notes), other_codes(uses, baseline.codes),
+        tuple(_protected(row) for row in rows), features, (*sure, *units), unsure, len(made),
+        limits, (*_notes(rows, limits, times), *events.notes), other_codes(uses, baseline.codes),
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from html import escape
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from magml.monitoring.findings import KINDS, findings
+from magml.monitoring.findings import KINDS, findings, in_doubt
 
 if TYPE_CHECKING:
     from magml.monitoring.result import Monitoring
@@ -20,7 +20,7 @@ h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.5rem}h3{font-size:1rem;marg
 table{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #ddd;vertical-align:top}
 section{border-left:.4rem solid #b36b00;padding:.2rem 1rem;margin:1.2rem 0}
-section.quiet{border-color:#3a7d44}
+section.quiet{border-color:#3a7d44}section.doubt{border-color:#8a8a8a}
 figure{display:inline-block;margin:0 1rem 1rem 0}figcaption{font-size:.9rem}
 svg{background:#fafafa;border:1px solid #ddd}
 @media(prefers-color-scheme:dark){body{background:#181818;color:#e6e6e6}
@@ -47,8 +47,8 @@ def monitoring_page(found: Monitoring) -> str:
         "<h2>What has changed</h2>",
         *([f"<p><strong>{escape(found.foreign)}.</strong></p>"] if found.foreign else []),
         *_changes(found),
-        f"<p>{found.comparisons} comparisons. What is beyond its threshold and could be chance is "
-        "no alarm: if nothing has changed, a run raises any with a probability of at most "
+        f"<p>{found.comparisons} comparisons. An alarm is beyond its threshold and hardly chance: "
+        "if nothing has changed, a run raises any with a probability of at most "
         f"{found.thresholds.false_alarms:.0%}. Units have a rule of their own.</p>",
         "<h2>Period by period</h2>",
         _chart(found, "mean_risk", "Mean risk", percent=True),
@@ -85,10 +85,10 @@ def monitoring_page(found: Monitoring) -> str:
 
 def _changes(found: Monitoring) -> list[str]:
     """Return one block a kind of alarm, the gravest first: what it means, and a line a concept."""
+    made = []
     changes = findings(found.alarms)
     if not changes:
-        return ["<section class=quiet><p>Nothing beyond its threshold.</p></section>"]
-    made = []
+        made.append("<section class=quiet><p>No alarm.</p></section>")
     for kind, group in groupby(changes, key=lambda one: one.kind):
         title, meaning = KINDS[kind]
         several = list(group)
@@ -103,6 +103,11 @@ def _changes(found: Monitoring) -> list[str]:
         made.append(
             f"<section><h3>{escape(title)}: {len(rows)}</h3><p>{escape(meaning)}</p>{table}"
             "</section>"
+        )
+    if beyond := in_doubt(found.unsure):
+        made.append(
+            "<section class=doubt><h3>Beyond its threshold, though chance is not excluded</h3>"
+            f"<p>{escape(beyond)}.</p></section>"
         )
     return made
 

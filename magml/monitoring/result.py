@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from magml.monitoring.alarm import Alarm, worst
-from magml.monitoring.findings import findings
+from magml.monitoring.findings import findings, in_doubt
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +44,8 @@ class Monitoring:
         By feature, by period: stability index and share of rows with a value.
     alarms
         What exceeds its threshold, surely.
+    unsure
+        What exceeds its threshold, though chance is not excluded.
     comparisons
         How many comparisons were made.
     thresholds
@@ -63,6 +65,7 @@ class Monitoring:
     periods: tuple[dict[str, Any], ...]
     features: dict[str, dict[str, dict[str, float | None]]]
     alarms: tuple[Alarm, ...]
+    unsure: tuple[Alarm, ...]
     comparisons: int
     thresholds: Thresholds
     notes: tuple[str, ...] = ()
@@ -85,6 +88,7 @@ class Monitoring:
             "periods": [dict(period) for period in self.periods],
             "features": self.features,
             "alarms": [alarm.to_dict() for alarm in self.alarms],
+            "unsure": [alarm.to_dict() for alarm in self.unsure],
             "comparisons": self.comparisons,
             "thresholds": self.thresholds.model_dump(),
             "notes": list(self.notes),
@@ -99,7 +103,7 @@ class Monitoring:
             f"{self.baseline.origin}; {self.comparisons} comparisons"
         ]
         if not self.findings:
-            lines.append("Nothing has changed beyond its threshold.")
+            lines.append("No alarm.")
         if self.foreign:
             lines.append(self.foreign)
         for kind, group in groupby(findings(self.alarms), key=lambda one: one.kind):
@@ -109,4 +113,6 @@ class Monitoring:
                 lines.append(f"{kind:15}{one.period}{site}: {one.what}: {one.words}")
             if several[_SHOWN:]:
                 lines.append(f"{kind:15}and {len(several) - _SHOWN} more: --html or --json")
+        if beyond := in_doubt(self.unsure):
+            lines.append(f"Beyond its threshold, though chance is not excluded: {beyond}.")
         return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
