@@ -145,7 +145,7 @@ def test_every_command_of_the_worked_example(place: Path) -> None:
         assert (place / written).is_file(), written
     if not WHOLE:
         return
-    assert "1 page" in told("magml review-summary")
+    assert "Pages reviewed: 1;" in told("magml review-summary")
     # The service followed the alias: another bundle before, Boston's after.
     before, after = re.findall(r'"bundle": ?"(\w+)"', told("magml rollback"))
     assert before != after

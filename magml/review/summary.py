@@ -87,7 +87,7 @@ class ReviewSummary:
     def text(self) -> str:
         """Return the summary in words."""
         lines = [
-            f"{self.pages} pages reviewed by {self.readers} readers, {self.reviews} readings.",
+            f"Pages reviewed: {self.pages}; readers: {self.readers}; readings: {self.reviews}.",
             f"The first reader agreed with {_share(self.agree)}; could not judge "
             f"{self.cannot_judge}.",
             f"Kappa of two blind readers on {self.kappa.n} pages: {_kappa(self.kappa)}.",

@@ -51,9 +51,9 @@ class Verification:
     def text(self) -> str:
         """Return the findings in words."""
         if self.passed:
-            lines = [f"{self.entries} entries, all as they were signed."]
+            lines = [f"Entries: {self.entries}, all as they were signed."]
         else:
-            lines = [f"{self.entries} entries, {len(self.faults)} faults:"]
+            lines = [f"Entries: {self.entries}, faults: {len(self.faults)}:"]
             lines += [f"  {fault.kind}: {fault.text}" for fault in self.faults[:50]]
             if len(self.faults) > 50:
                 lines.append(f"  and {len(self.faults) - 50} more")

@@ -4,7 +4,8 @@ A clone of the last commit, with nothing beside it; a new home; no variable of t
 those that tell pip and TLS where to find things; a new virtual environment, made as the guide
 says. Every block of the guide runs as it stands, and nothing else is installed. It ends with a
 RiskAssessment that validates and a card in Chromium: ``risk-assessment.json`` and ``card.png`` in
-the folder. Needs Python 3.11 with venv, git and Chromium; nothing of magml or its tests.
+the folder, with the demonstration's page. The clone and its environment go at the end. Needs Python
+3.11 with venv, git and Chromium; nothing of magml or its tests.
 """
 
 from __future__ import annotations
@@ -99,8 +100,11 @@ def follow(out: Path, path: str) -> dict[str, object]:
     home, checkout = out / "home", out / "magml"
     home.mkdir()
     environment = bare(home, path)
-    subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(checkout)],
-                   check=True, env=environment)  # fmt: skip
+    try:
+        subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(checkout)],
+                       check=True, env=environment)  # fmt: skip
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise Stumbled(f"git cannot clone {ROOT}: this needs git and a clone of magml") from error
     for url in filter(None, (block.server for block in blocks("integration"))):
         with contextlib.suppress(OSError):
             urllib.request.urlopen(url, timeout=2)
@@ -126,6 +130,9 @@ def follow(out: Path, path: str) -> dict[str, object]:
     if "1 card(s)" not in dom or summary is None or not re.search(r"\d+%", summary[1]):
         raise Stumbled(f"no card in the browser: {dom[-2000:]}")
     shutil.copy(checkout / "risk-assessment.json", out)
+    shutil.copy(checkout / "demo" / "results.html", out)
+    for folder in (checkout, home):
+        shutil.rmtree(folder)
     return {"risk_assessment": assessed, "card": summary[1], "picture": str(out / "card.png")}
 
 
