@@ -20,9 +20,10 @@ from magml.models.leaf_tables import DEEPEST, Forest, TreeTables, add_values
 if TYPE_CHECKING:
     import xgboost as xgb
 
-#: From so many rows on tables explain. They are faster from fewer on (`benchmarks/explaining.py
-#: --crossover`), but a bundle holds means over up to 1,000 rows, which stay XGBoost's to the bit.
-BULK_ROWS = 1_500
+#: From so many rows on tables explain. They are faster from some 400 rows on, whatever the depth
+#: (`benchmarks/explaining.py --crossover`), but a bundle holds means over up to 1,000 rows, which
+#: stay XGBoost's to the bit.
+BULK_ROWS = 1_001
 #: Memory that the members' values of one block of rows may take, and that their tables may.
 _BLOCK_BYTES, _TABLE_BYTES = 100_000_000, 200_000_000
 #: A member's values of a row, looked up in tables, must sum to its log-odds within this.
