@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import statistics
 import tempfile
 import time
 from collections import defaultdict
@@ -87,8 +88,8 @@ def timed(call: Callable[[int], Any], calls: int) -> np.ndarray:
     return 1000 * found
 
 
-def measure(model: Any, calls: int) -> dict[str, dict[str, float]]:
-    """Return the figures of a model."""
+def measure(model: Any, calls: int, repeat: int) -> dict[str, dict[str, float]]:
+    """Return the medians of a model's figures over `repeat` turns of all ways."""
     from made import patient
 
     from magml.explanations.explain import explain
@@ -106,12 +107,16 @@ def measure(model: Any, calls: int) -> dict[str, dict[str, float]]:
         ).reasons(10),
         "feature row to risk and reasons": lambda k: explain(model, rows[k % PATIENTS]).reasons(10),
     }
-    found = {}
-    for name, way in ways.items():
-        milliseconds, others = others_during(lambda way=way: timed(way, calls))
-        middle, most = np.percentile(milliseconds, [50, 99])
-        found[name] = {"median_ms": middle, "p99_ms": most, "others": others}
-    return found
+    turns: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
+    for _ in range(repeat):
+        for name, way in ways.items():
+            milliseconds, others = others_during(lambda way=way: timed(way, calls))
+            middle, most = np.percentile(milliseconds, [50, 99])
+            turns[name].append({"median_ms": middle, "p99_ms": most, "others": others})
+    return {
+        name: {key: statistics.median(turn[key] for turn in found) for key in found[0]}
+        for name, found in turns.items()
+    }
 
 
 def stages(model: Any, calls: int) -> dict[str, float]:
@@ -137,11 +142,12 @@ def stages(model: Any, calls: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calls", type=int, default=1000)
+    parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1, help="members worked on at once")
     parser.add_argument("--quick", action="store_true", help="a size that ends in three minutes")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
-    calls = 100 if chosen.quick else chosen.calls
+    calls, repeat = (100, 1) if chosen.quick else (chosen.calls, chosen.repeat)
     from made import bundle
 
     import magml
@@ -154,10 +160,10 @@ def main() -> None:
             ),
         }
     for name, model in models.items():
-        figures = measure(model, calls)
+        figures = measure(model, calls, repeat)
         print(
             f"{name}: {len(model.features)} features, {len(model.bag.boosters)} members, "
-            f"{EVENTS} records, {calls} calls, {chosen.threads} thread(s)"
+            f"{EVENTS} records, {repeat} x {calls} calls, {chosen.threads} thread(s)"
         )
         print(f"{'':40s}{'median ms':>10s}{'p99 ms':>8s}{'others':>8s}")
         for way, found in figures.items():

@@ -63,6 +63,17 @@ def test_the_members_in_one_booster_have_the_margin_of_the_bag():
     np.testing.assert_allclose(found, bag.margin(X), atol=1e-6)
 
 
+def test_every_row_of_magmls_is_checked_where_its_time_is_taken(monkeypatch, capsys):
+    explaining = importlib.import_module("explaining")
+    monkeypatch.setattr(explaining, "ROUNDS", 2)
+    monkeypatch.setattr(explaining, "once", lambda way: print(json.dumps(way())))
+    for way in (explaining.WAYS[-1], explaining.TABLES.format(100)):
+        explaining.run(way, 1_200, 2, 10)
+        found = json.loads(capsys.readouterr().out)
+        assert found["rows_off"] == 0
+        assert 0 <= found["largest_difference"] < 1e-5
+
+
 def test_a_patient_has_the_records_that_were_asked_for_and_the_bundle_explains_them(tmp_path):
     made = importlib.import_module("made")
     import magml
