@@ -136,6 +136,7 @@ def test_check_prints_and_writes_what_is_wrong(place: Path) -> None:
     [
         (("check",), "magml check EVENTS, or"),
         (("check", "absent.parquet"), "absent.parquet"),
+        (("check", "x" * 300), "cannot be used (File name too long)"),
         (("check", "--source", "evnts", "--data", "records"), "did you mean 'events'"),
         (
             ("check", "--source", "events", "--data", "records", "--option", "zone"),

@@ -388,3 +388,12 @@ def test_the_worked_example_of_the_documentation(tmp_path: Path) -> None:
     # 2 births, 2 sexes, 2 stays, 2 sites, 1 diagnosis, 4 values, 1 drug given.
     assert len(found) == 14
     assert not any("names that no row has" in note for note in events.notes)
+
+
+@pytest.mark.parametrize("name", ["", "/etc/*.csv", "x" * 300])
+def test_a_name_of_no_file_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "mapping.yaml").write_text(
+        f"tables: [{{file: '{name}', person: id, events: [{{code: A//b, static: true}}]}}]"
+    )
+    with pytest.raises(InputError, match="names no file in"):
+        open_source("plain", tmp_path)

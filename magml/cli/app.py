@@ -6,6 +6,7 @@ it uses. Exit status: 0 done, 2 wrong input, 1 a defect of magml.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -326,6 +327,10 @@ app.command()(compare)
 app.command()(report)
 
 
+#: What the system refuses about a path that was given: too long, a loop of links, no right.
+_SYSTEM = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES)
+
+
 def main() -> None:
     """Run the command line; errors of use leave as one message and status 2."""
     try:
@@ -335,6 +340,9 @@ def main() -> None:
     except typer.Abort:
         raise SystemExit(130) from None
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _SYSTEM and error.filename:
+            name = Path(str(error.filename)).name[:80]
+            _fail(f"'{name}' cannot be used ({error.strerror}). Check the path.", sys.argv)
         if type(error).__name__ == "NoArgsIsHelpError":
             typer.echo(error.format_message())  # type: ignore[attr-defined]
             raise SystemExit(0) from None

@@ -43,7 +43,14 @@ class PlainTable:
         connection: duckdb.DuckDBPyConnection,
     ) -> None:
         self.table, self.definition, self.connection = table, definition, connection
-        files = tuple(sorted(path for path in folder.glob(table.file) if path.is_file()))
+        try:
+            files = tuple(sorted(path for path in folder.glob(table.file) if path.is_file()))
+        except (OSError, ValueError, NotImplementedError) as error:  # too long, empty, absolute
+            raise InputError(
+                f"{table.file[:80]!r}, which names no file in '{folder.name}'",
+                "a name such as labs.csv, or a pattern such as labs-*.csv",
+                "correct `file` in the mapping",
+            ) from error
         if not files:
             have = ", ".join(sorted(path.name for path in folder.iterdir())[:20]) or "nothing"
             raise InputError(
