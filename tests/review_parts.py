@@ -73,10 +73,16 @@ def postgresql_server() -> Iterator[tuple[str, Callable[[], None]]]:
         yield found
 
 
+def _runuser() -> str:
+    """Return the program by which root is somebody else; it is on root's own path."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    return shutil.which("runuser", path=path) or "runuser"
+
+
 @contextmanager
 def _cluster(programs: Path, place: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     # initdb refuses root; the package made a user for it.
-    before = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    before = [_runuser(), "-u", "postgres", "--"] if os.geteuid() == 0 else []
     if before:
         shutil.chown(place, "postgres")
     user = "postgres" if before else os.environ.get("USER", "postgres")

@@ -169,3 +169,11 @@ def test_a_damaged_file_is_refused_in_words(column: str, tmp_path: Path) -> None
     path.write_bytes(whole)
     with pytest.raises(InputError, match="cannot be read"):
         build(path, strict=False)
+
+
+def test_files_without_optional_columns_are_read(tmp_path: Path) -> None:
+    bare = table().select(["subject_id", "time", "code"])
+    pq.write_table(bare, tmp_path / "e.parquet")
+    found = build(tmp_path / "e.parquet", strict=False)
+    same(found, build(bare, strict=False))
+    assert np.isfinite(found.values).any()

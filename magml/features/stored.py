@@ -191,7 +191,9 @@ class Stored:
 
     def _open(self, number: int) -> pq.ParquetFile:
         path, metadata = self.files[number]
-        return pq.ParquetFile(path, metadata=metadata, read_dictionary=list(_TEXTS))
+        there = metadata.schema.to_arrow_schema().names
+        texts = [name for name in _TEXTS if name in there]  # the unit may be absent
+        return pq.ParquetFile(path, metadata=metadata, read_dictionary=texts)
 
     @staticmethod
     def _decoded(file: pq.ParquetFile, number: int, names: tuple[str, ...]) -> Iterator[Columns]:
