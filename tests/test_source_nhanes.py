@@ -211,6 +211,15 @@ def test_bad_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "RXQ_RX_C.xpt").write_bytes(b"<html>not found</html>")
     with pytest.raises(InputError, match=r"RXQ_RX_C\.xpt cannot be read"):
         open_source("nhanes", tmp_path)
+    drug = {"SEQN": [1, 2], "RXDDRUG": ["OMEPRAZOLE", ""], "RXDDAYS": [1e21, 1]}
+    write_xport(tmp_path / "RXQ_RX_C.xpt", drug)
+    with pytest.raises(InputError, match="1 values of RXDDAYS are not between 0 and 100000"):
+        open_source("nhanes", tmp_path)
+    survey(tmp_path)
+    demo = {"SEQN": [1, 2], "RIDSTATR": [2, 2], "RIAGENDR": [1, 2], "RIDAGEYR": [-1, 1e12]}
+    write_xport(tmp_path / "DEMO_C.xpt.gz", demo)
+    with pytest.raises(InputError, match="2 values of RIDAGEYR"):
+        open_source("nhanes", tmp_path)
 
 
 def test_the_catalogue_knows_every_code() -> None:

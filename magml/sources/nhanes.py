@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _COLUMNS = ("subject_id", "time", "code", "numeric_value", "unit", "known_time", "end_time")
+#: Highest age in years, and most days that a drug was taken, of files that are not damaged.
+_OLDEST, _LONGEST = 130, 100_000
 
 
 def open_layout(data: Any, connection: duckdb.DuckDBPyConnection, *, cycles: Any = None) -> Events:
@@ -213,6 +215,7 @@ def _people(cycle: Cycle, examined: dt.datetime) -> list[pd.DataFrame]:
             f"{cycle.files['demographics'].name}: people stand twice", "one row each", "check it"
         )
     number = people["SEQN"]
+    _check_between(people["RIDAGEYR"], _OLDEST, cycle.files["demographics"])
     born = pd.Timestamp(examined) - pd.to_timedelta(people["RIDAGEYR"] * 365.25, unit="D")
     sexes = "GENDER//" + people["RIAGENDR"].map(source_table("nhanes")["sexes"])
     births = pd.DataFrame({"subject_id": number, "time": born.dt.floor("s"), "code": "MEDS_BIRTH"})
@@ -275,6 +278,7 @@ def _drugs(path: Path, examined: dt.datetime) -> pd.DataFrame:
     days = taken["RXDDAYS"] if "RXDDAYS" in taken.columns else pd.Series(0.0, taken.index)
     # Days unknown: the drug runs at the examination, since when nobody knows.
     since = days.where(~days.isin(refused["days"])).fillna(0)
+    _check_between(since, _LONGEST, path)
     return pd.DataFrame(
         {
             "subject_id": taken["SEQN"],
@@ -283,6 +287,17 @@ def _drugs(path: Path, examined: dt.datetime) -> pd.DataFrame:
             "known_time": examined,
         }
     ).drop_duplicates(["subject_id", "time", "code"])
+
+
+def _check_between(values: pd.Series, most: float, path: Path) -> None:
+    """Refuse values that no person can have: damage, not data."""
+    wrong = int(((values < 0) | (values > most)).sum())
+    if wrong:
+        raise InputError(
+            f"{path.name}: {wrong} values of {values.name} are not between 0 and {most:g}",
+            "a file as the survey published it",
+            "check whether the download is complete",
+        )
 
 
 def _numbers(values: pd.DataFrame, variable: str, code: str, unit: str) -> pd.DataFrame:
