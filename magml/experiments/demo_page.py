@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from magml.files import atomic_file
 from magml.report.blocks import Cell, Figure, Notice, Report, Section, Table, Text
+from magml.report.cells import readable
 
 if TYPE_CHECKING:
     from magml.comparison import Comparison
@@ -18,6 +19,15 @@ _SIMULATED = (
     "Everybody on this page is simulated. The figures show that magml finds the simulator's rules "
     "again (simulator recovery); they say nothing about patients."
 )
+
+
+#: Causes whose name in the simulator is short.
+_CAUSES = {
+    "intake": "little in the diet",
+    "ibd": "inflammatory bowel disease",
+    "ppi": "proton pump inhibitor",
+    "calcineurin": "calcineurin inhibitor",
+}
 
 
 def write_page(
@@ -82,7 +92,8 @@ def _hospital(world: Any) -> tuple[Any, ...]:
         ),
         Table(
             ("main cause of the depleted", "people"),
-            tuple((name.replace("_", " "), f"{count:,}") for name, count in causes.items()
+            tuple((_CAUSES.get(name, name.replace("_", " ")), f"{count:,}")
+                  for name, count in causes.items()
                   if count >= 10),
             caption="Largest of what is lost or not absorbed (none: nothing above 0.05 mmol/day, "
             "their tissues empty at a serum that others keep them full at); counts below 10 are "
@@ -108,7 +119,7 @@ def _serum(results: Mapping[str, TrainingResult]) -> tuple[Any, ...]:
         for model, metrics in m["models"].items():
             rows.append(
                 (
-                    model,
+                    readable(model),
                     *(_interval(metrics, each) for each in ("auroc", "brier", "calibration_slope")),
                 )
             )
@@ -126,6 +137,8 @@ def _serum(results: Mapping[str, TrainingResult]) -> tuple[Any, ...]:
 
 
 def _ladder(ladder: Comparison) -> tuple[Any, ...]:
+    from magml.comparison.ladder import TITLES
+
     blocks: list[Any] = [
         Text(
             f"{ladder.n:,} people, {ladder.events:,} depleted by a loading test without noise. "
@@ -137,6 +150,8 @@ def _ladder(ladder: Comparison) -> tuple[Any, ...]:
     if picture is not None and picture.is_file():
         blocks.append(Figure("ladder", picture.read_bytes(), "The ladder, with 95% intervals."))
     area = ladder.metrics[ladder.metrics["metric"] == "auroc"]
+    place = {title: number for number, title in enumerate(TITLES.values())}
+    area = area.sort_values("model", key=lambda names: names.map(place), kind="stable")
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (str(row.model), f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})")
         for row in area.itertuples()
