@@ -16,7 +16,7 @@ from magml.bundle import load, write_bundle
 from magml.definitions.read import read_yaml
 from magml.diet import read_food_table
 from magml.errors import BundleError, DefinitionError, InputError
-from magml.features import concepts
+from magml.features import build_features, concepts
 from magml.fhir.read import open_layout, read_bundle
 from magml.limits import VARIABLE, Limits, check_whole, limits
 from magml.sources import open_source
@@ -192,3 +192,30 @@ def test_reasons_hold_no_text_of_a_file_and_are_limited() -> None:
     assert "1 left out: Media: not a resource that is read" in notes
     assert "1 left out: Condition: status cancelled" in notes
     assert len(read_bundle([patient, *many]).notes) <= 201
+
+
+@pytest.mark.parametrize("column", range(5))
+def test_a_damaged_block_is_told_without_path_when_features_meet_it(
+    tmp_path: Path, column: int
+) -> None:
+    """Opening a Parquet file reads its end alone: the blocks are read when features are built."""
+    rows, start = 5_000, pd.Timestamp("2025-01-01")
+    times = [start + pd.Timedelta(minutes=row) for row in range(rows)]
+    table = {
+        "subject_id": pa.array([row // 50 for row in range(rows)], pa.int64()),
+        "time": pa.array(times, pa.timestamp("us")),
+        "code": ["LOINC//2823-3"] * rows,
+        "numeric_value": [3.0 + 0.1 * (row % 7) for row in range(rows)],
+        "unit": ["mmol/L"] * rows,
+    }
+    path = tmp_path / "events.parquet"
+    pq.write_table(pa.table(table), path)
+    wanted = ["lab.potassium.last"]
+    assert len(build_features(path, "2026-01-01", features=wanted)) == 100
+    content = bytearray(path.read_bytes())
+    place = pq.read_metadata(path).row_group(0).column(column).data_page_offset + 20
+    content[place : place + 40] = b"\xff" * 40
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="cannot be read") as raised:
+        build_features(path, "2026-01-01", features=wanted)
+    assert str(tmp_path) not in str(raised.value)

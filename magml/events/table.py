@@ -162,6 +162,7 @@ def reading(what: str) -> Iterator[None]:
         If the records cannot be read, or memory or disk do not hold them.
     """
     import duckdb
+    import pyarrow as pa
 
     try:
         yield
@@ -178,7 +179,9 @@ def reading(what: str) -> Iterator[None]:
         duckdb.InternalException,
     ):
         raise
-    except (duckdb.Error, UnicodeDecodeError) as error:
+    except (duckdb.Error, pa.ArrowException, UnicodeDecodeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the system's, such as a full disk; Arrow's own have no number
         raise InputError(
             f"{what} cannot be read ({type(error).__name__})",
             "complete files, every line with the columns of the first",

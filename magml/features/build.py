@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magml.errors import InputError
+from magml.events.table import reading
 from magml.features.arrow import to_numpy
 from magml.features.concepts import ConceptMap, Group, map_concepts, read_groups
 from magml.features.matrix import FeatureMatrix, MappingReport
@@ -127,7 +128,8 @@ class Building:
         """Check units where that is wanted, and read the prediction times."""
         concept_map = None
         if strict:
-            plan, concept_map = _checked(plan, events, at_relation)
+            with reading(f"the records of {events.name}"):
+                plan, concept_map = _checked(plan, events, at_relation)
         table = events.connection.sql(
             f"SELECT subject_id, epoch_us(prediction_time) AS t_us FROM {at_relation} "
             "ORDER BY row_id"

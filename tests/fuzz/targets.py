@@ -238,6 +238,7 @@ def table(kind: str) -> Callable[[bytes], None]:
 
     def read(data: bytes) -> None:
         from magml.events import read_events, read_labels, read_prediction_times
+        from magml.features import build_features
 
         choices = Choices(data)
         folder = folders()["tables"]
@@ -247,12 +248,12 @@ def table(kind: str) -> Callable[[bytes], None]:
         if choices.below(8):
             read_events(path, connection=kept_connection()).materialise()
         else:
-            connection = kept_connection()
-            relation = (
-                read_prediction_times(path, connection, None)
-                if choices.below(2)
-                else read_labels(path, connection)
-            )
+            connection, kind_of = kept_connection(), choices.below(3)
+            if kind_of == 2:
+                build_features(path, "2030-01-01", features=["lab.potassium.last"])
+                return
+            reader = (read_labels, lambda *given: read_prediction_times(*given, None))[kind_of]
+            relation = reader(path, connection)
             connection.execute(f"SELECT * FROM {relation}").fetchall()
 
     return read
