@@ -79,8 +79,10 @@ def build_matrix(
     building = Building.begun(plan, events, at_relation, threads, strict, keep, report)
     plan, run = building.plan, building.run
     values = np.empty((len(run.subject_id), len(plan.features)), dtype=np.float32)
+    run.into = values
     for part in building.parts():
-        values[part.rows] = part.values
+        if part.values.base is not values:
+            values[part.rows] = part.values
     if plan.plugins:
         from magml.features.plugin_run import fill_plugins
 

@@ -78,7 +78,9 @@ def layout(plan: Plan) -> Layout:
 
 def new_block(where: Layout, rows: int) -> NDArray[np.float64]:
     """Return a block of `rows` rows for which nothing is recorded, float64 [features, rows]."""
-    return np.repeat(where.defaults[:, None], rows, axis=1)
+    block = np.empty((len(where.defaults), rows))
+    block[:] = where.defaults[:, None]
+    return block
 
 
 def fill_points(

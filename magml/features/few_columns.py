@@ -57,10 +57,11 @@ class Columns:
             whole = array.cast(pa.timestamp("us", tz=zone))
         except pa.ArrowInvalid:
             return None
-        nulls, found = missing(whole), buffer(whole, np.int64)
-        if not (nulls | ((found >= _FIRST) & (found < _END))).all():
-            return None
-        return np.where(nulls, none, found)
+        found, nulls = buffer(whole, np.int64), whole.null_count
+        if nulls:
+            found = np.where(missing(whole), none, found)
+        outside = np.count_nonzero(found < _FIRST) + np.count_nonzero(found >= _END)
+        return found if outside == nulls else None
 
     def numbers(self, name: str) -> NDArray[np.float64] | None:
         """Return numbers, NaN where there is none."""
@@ -70,7 +71,8 @@ class Columns:
         if not (pa.types.is_integer(array.type) or array.type in (pa.float32(), pa.float64())):
             return None
         whole = array.cast(pa.float64(), safe=False)
-        return np.where(missing(whole), np.nan, buffer(whole, np.float64))
+        found = buffer(whole, np.float64)
+        return np.where(missing(whole), np.nan, found) if whole.null_count else found
 
     def places(self, name: str, *, nullable: bool) -> tuple[NDArray[np.int32], list[str]] | None:
         """Return texts as places in a list of the different ones; no text is an empty one."""

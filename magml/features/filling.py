@@ -22,7 +22,7 @@ from magml.features.ranges import Range
 Ints = NDArray[np.int64]
 
 #: Numbers of a block that is filled at once: few enough for a processor's cache.
-CELLS = 1_000_000
+CELLS = 500_000
 
 
 class Block:
@@ -43,13 +43,27 @@ class Block:
         self.by_subject = np.argsort(subject_id, kind="stable")
         self.subjects = subject_id[self.by_subject]
         self.where: Layout = layout(plan)
+        place = {name: k for k, name in enumerate(self.where.names)}
+        places = [place.get(name, -1) for name in plan.features]
+        # Of each of the plan's columns the one of the block; derived ones come over the first.
+        alike = places == list(range(len(place)))
+        self._own = None if alike else np.maximum(np.array(places, dtype=np.intp), 0)
+        self._others = [k for k, found in enumerate(places) if found < 0]
 
-    def computed(self, part: Range) -> tuple[Ints, NDArray[np.float32], NDArray[np.bool_]]:
-        """Return the rows of a range of people, their features, and which see a mapped row."""
+    def computed(
+        self, part: Range, into: NDArray[np.float32] | None = None
+    ) -> tuple[Ints, NDArray[np.float32], NDArray[np.bool_]]:
+        """Return the rows of a range of people, their features, and which see a mapped row.
+
+        The features are a view of `into`, the matrix of all rows, where theirs stand together.
+        """
         first, last = np.searchsorted(self.subjects, (part.first, part.last + 1))
         rows = self.by_subject[first:last]
         t_us = self.t_us[rows]
-        values = np.empty((len(rows), len(self.plan.features)), dtype=np.float32)
+        if into is not None and len(rows) and (np.diff(rows) == 1).all():
+            values = into[rows[0] : rows[-1] + 1]
+        else:
+            values = np.empty((len(rows), len(self.plan.features)), dtype=np.float32)
         seen = np.zeros(len(rows), dtype=bool)
         for turn in aggregate(self.plan, part.rows, self.subjects[first:last], t_us):
             self.fill(values, (turn.points, turn.exposures, turn.doses), t_us, turn.rows)
@@ -84,18 +98,20 @@ class Block:
             fill_exposures(block, where, exposures, t, windows)
             if self.plan.drugs:
                 fill_doses(block, where, doses, t, windows)
-            values[start:stop] = self.columns(block)
+            self.columns(block, values[start:stop])
 
-    def columns(self, block: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return the plan's columns of a block, derived features included."""
-        columns = dict(zip(self.where.names, block, strict=True))
-        for item in self.plan.derived:
+    def columns(self, block: NDArray[np.float64], values: NDArray[np.float32]) -> None:
+        """Write the plan's columns of a block, derived features included, into [rows, p]."""
+        own = self._own
+        if len(block):
+            np.copyto(values, (block if own is None else block[own]).T, casting="same_kind")
+        derived = self.plan.derived
+        columns = dict(zip(self.where.names, block, strict=True)) if derived else {}
+        for item in derived:
             columns[item.name] = apply_formula(item.formula, item.inputs, columns)
-        out = np.empty((len(self.plan.features), block.shape[1]), dtype=np.float32)
-        for k, name in enumerate(self.plan.features):
+        for k in self._others:
             # A plug-in's column is filled later, from rows instead of aggregates.
-            out[k] = columns.get(name, np.nan)
-        return out.T
+            values[:, k] = columns.get(self.plan.features[k], np.nan)
 
 
 def _between(long: Long, start: int, stop: int) -> Long:
@@ -135,4 +151,6 @@ class Filling(Block):
     def finish_untouched(self) -> None:
         """Fill the rows of people without any mapped event."""
         if not self.touched.all():
-            self.values[~self.touched] = self.columns(new_block(self.where, 1))
+            one = np.empty((1, self.values.shape[1]), dtype=np.float32)
+            self.columns(new_block(self.where, 1), one)
+            self.values[~self.touched] = one

@@ -6,8 +6,11 @@ import threading
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from magml.features.arrow import to_numpy
 from magml.features.concepts import ConceptMap, Entry, Group, map_concepts
 from magml.features.mapped import Mapping
 from magml.features.plan import Plan
@@ -50,8 +53,7 @@ class Groups:
         self._mapping: Mapping | None = None
         self._lock = threading.Lock()
         # Of pairs met in files: places of code and unit, and the number.
-        self._codes: dict[str, int] = {}
-        self._units: dict[str, int] = {}
+        self._codes, self._units = _Texts(), _Texts()
         self._keys = np.empty(0, dtype=np.int64)
         self._known = np.empty(0, dtype=np.int32)
 
@@ -63,26 +65,29 @@ class Groups:
         with self._lock:
             return np.array([self._numbered(name) for name in met], dtype=np.int32)
 
-    def of_pairs(self, pairs: Ints, codes: list[str], units: list[str]) -> NDArray[np.int32]:
-        """Return the numbers of pairs that lie in a list of codes and one of units.
+    def of_pairs(self, pairs: Ints, codes: pa.Array, units: pa.Array) -> NDArray[np.int32]:
+        """Return the numbers of pairs of a code and a unit.
 
         Parameters
         ----------
         pairs
             Place in `codes` times the number of `units`, plus the place in `units`; int64 [n].
+        codes, units
+            Texts.
         """
-        # Thousands of pairs come with every block, and nearly all are known: texts are looked up
-        # one by one, pairs together.
+        # Thousands of pairs come with every block, and nearly all are known: they are looked up
+        # together, without a Python object for each.
         code, unit = np.divmod(pairs, len(units))
         with self._lock:
-            key = _placed(self._codes, codes)[code] << 32 | _placed(self._units, units)[unit]
+            key = self._codes.places(codes)[code] << 32 | self._units.places(units)[unit]
             place = np.minimum(np.searchsorted(self._keys, key), max(0, len(self._keys) - 1))
             new = np.flatnonzero(self._keys[place] != key) if len(self._keys) else range(len(key))
             if len(new):
-                some = [self._numbered((codes[code[k]], units[unit[k]])) for k in new]
+                met = [(codes[code[k]].as_py(), units[unit[k]].as_py()) for k in new]
                 keys = np.append(self._keys, key[new])
                 self._keys, first = np.unique(keys, return_index=True)
-                self._known = np.append(self._known, np.array(some, dtype=np.int32))[first]
+                numbers = np.array([self._numbered(name) for name in met], dtype=np.int32)
+                self._known = np.append(self._known, numbers)[first]
                 place = np.searchsorted(self._keys, key)
             return self._known[place]
 
@@ -104,6 +109,18 @@ class Groups:
             return self._mapping
 
 
-def _placed(places: dict[str, int], texts: list[str]) -> Ints:
-    """Return a number for each text, the same whenever it comes."""
-    return np.array([places.setdefault(text, len(places)) for text in texts], dtype=np.int64)
+class _Texts:
+    """Texts, each with the same number whenever it comes."""
+
+    def __init__(self) -> None:
+        self._met = pa.array([], pa.string())
+
+    def places(self, texts: pa.Array) -> Ints:
+        """Return the texts' numbers, int64 [n]."""
+        texts = texts.cast(pa.string())
+        found = pc.index_in(texts, value_set=self._met)
+        if found.null_count:
+            new = pc.unique(texts.filter(pc.is_null(found)))
+            self._met = pa.concat_arrays([self._met, new])
+            found = pc.index_in(texts, value_set=self._met)
+        return to_numpy(found).astype(np.int64)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 
 #: A range ends before it would have more rows than this ...
-ROWS = 2_000_000
+ROWS = 1_250_000
 #: ... or before its block of features would hold more numbers than this; larger is not faster.
 CELLS = 16_000_000
 #: Bytes that a row and a number of the block take while they are worked on (measured).

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 Ints = NDArray[np.int64]
 
-_LARGEST = 1.7e308
 #: Fewer rows are not worth a second thread.
 FEW = 250_000
 
@@ -79,6 +78,11 @@ class Run(Block):
         Prediction times.
     concept_map
         How codes and units map to concepts, where it is known before the events are read.
+
+    Attributes
+    ----------
+    into
+        A matrix of all rows, of which parts may be views, so that they need not be copied.
     """
 
     def __init__(
@@ -96,6 +100,7 @@ class Run(Block):
         self.starts = np.append(starts, len(self.subjects))
         self.since_us = needed_since(plan, np.minimum.reduceat(times, starts))
         horizon = np.maximum.reduceat(times, starts)
+        self.into: NDArray[np.float32] | None = None
         self.groups = Groups(plan, concept_map)
         self.reader = Reader(events, self.people, horizon, self.groups)
         self.stored = Stored.of(events, self.people, horizon, self.groups)
@@ -202,7 +207,7 @@ class Run(Block):
         found = []
         for usable in blocks:
             mapping = self.groups.mapping()
-            met = added(met, _counted(usable))
+            met = added(met, usable.met)
             since = self.since_us[_places(self.people, usable.subject_id)]
             rows, n = mapping.rows(self.plan, usable, since)
             found.append(rows)
@@ -210,7 +215,7 @@ class Run(Block):
             del usable
         own = Range(Rows.joined(found), int(self.people[first]), int(self.people[last - 1]))
         del found
-        part = Part(first, last, *self.computed(own), counts, met)
+        part = Part(first, last, *self.computed(own, self.into), counts, met)
         if kept is not None:
             kept.keep(part, self.groups)
         return part
@@ -245,13 +250,6 @@ class Run(Block):
         empty[unseen] = True
         empty[some["row"].to_numpy()] = False
         return empty
-
-
-def _counted(usable: Usable) -> Ints:
-    """Return rows and values of each group, int64 [2, groups]."""
-    real = np.abs(usable.value) <= _LARGEST
-    rows = np.bincount(usable.group)
-    return np.stack([rows, np.bincount(usable.group[real], minlength=len(rows))])
 
 
 def added(some: Ints, more: Ints) -> Ints:

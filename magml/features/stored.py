@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from magml.features.few_columns import Columns, buffer, missing
 from magml.features.groups import Groups
 from magml.features.plan import OPEN, STATIC
-from magml.features.usable import Usable
+from magml.features.usable import Usable, counted
 
 if TYPE_CHECKING:
     from magml.events.table import Events
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Ints = NDArray[np.int64]
 
 #: Rows that are decoded at once: few enough to stay in a processor's cache.
-BLOCK = 262_144
+BLOCK, HEAD = 131_072, 8_192
 _COLUMNS = ("subject_id", "time", "known_time", "end_time", "code", "numeric_value", "unit")
 _TEXTS = ("code", "unit")
 #: A table of all pairs of codes and units may be so many times as long as the block.
@@ -117,7 +117,10 @@ class Stored:
                 if group.file not in opened:
                     opened.clear()
                     opened[group.file] = self._open(group.file)
-                for columns in self._decoded(opened[group.file], group.number, self._columns):
+                # Of a row group that goes on with other people the head alone is wanted.
+                block = HEAD if group.sorted and group.last > high else BLOCK
+                file = opened[group.file]
+                for columns in self._decoded(file, group.number, self._columns, block):
                     subject = _given(columns.subjects())
                     if group.sorted and len(subject) and subject[0] > high:
                         break
@@ -136,16 +139,14 @@ class Stored:
         chosen = np.flatnonzero((known < until) & (time < until))
         number = self._numbered(columns, chosen)
         if self.groups.complete:
-            some = np.flatnonzero(number >= 0)
-            chosen, number = chosen[some], number[some]
-        return Usable(
-            subject[chosen],
-            number,
-            time[chosen],
-            known[chosen],
-            _given(columns.moments("end_time", OPEN))[chosen],
-            _given(columns.numbers("numeric_value"))[chosen],
-        )
+            chosen, number = _marked(number >= 0, chosen, number)
+        value = _given(columns.numbers("numeric_value"))
+        met = counted(number, value[chosen])
+        # Most rows serve no concept: they are counted and left out.
+        chosen, number = _marked(self.groups.mapping().count[number] > 0, chosen, number)
+        end = _given(columns.moments("end_time", OPEN))
+        taken = (subject[chosen], number, time[chosen], known[chosen], end[chosen])
+        return Usable(*taken, value[chosen], met)
 
     def _until(self, subject: Ints, first: int, last: int) -> Ints:
         """Return, for each row, the last prediction time of its person; `STATIC` for others."""
@@ -177,7 +178,7 @@ class Stored:
             file = self._open(number)
             for k in range(file.metadata.num_row_groups):
                 low, high, in_order = 2**63 - 1, -(2**63), True
-                for columns in self._decoded(file, k, ("subject_id",)):
+                for columns in self._decoded(file, k, ("subject_id",), BLOCK):
                     subject = _given(columns.subjects())
                     starts = _starts(subject)
                     who, rows = subject[starts], np.diff(starts, append=len(subject))
@@ -196,11 +197,11 @@ class Stored:
         return pq.ParquetFile(path, metadata=metadata, read_dictionary=texts)
 
     @staticmethod
-    def _decoded(file: pq.ParquetFile, number: int, names: tuple[str, ...]) -> Iterator[Columns]:
+    def _decoded(
+        file: pq.ParquetFile, number: int, names: tuple[str, ...], rows: int
+    ) -> Iterator[Columns]:
         there = [name for name in names if name in file.schema_arrow.names]
-        for batch in file.iter_batches(
-            BLOCK, row_groups=[number], columns=there, use_threads=False
-        ):
+        for batch in file.iter_batches(rows, row_groups=[number], columns=there, use_threads=False):
             if batch.num_rows:
                 arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
                 yield Columns(batch.num_rows, arrays)
@@ -223,19 +224,26 @@ def _given(found: _Found | None) -> _Found:
     return found
 
 
+def _marked(marks: NDArray[np.bool_], *arrays: NDArray) -> tuple[NDArray, ...]:
+    some = np.flatnonzero(marks)
+    return tuple(array[some] for array in arrays)
+
+
 def _starts(values: Ints) -> Ints:
     """Return where a run of equal neighbours begins."""
     return np.flatnonzero(np.append(True, values[1:] != values[:-1])[: len(values)])
 
 
-def _places(columns: Columns, name: str) -> tuple[NDArray[np.int32], list[str]]:
+def _places(columns: Columns, name: str) -> tuple[NDArray[np.int32], pa.Array]:
     """Return a column of texts as places in a list; no text is an empty one."""
     array = columns.arrays.get(name)
     if array is None or not pa.types.is_dictionary(array.type) or not columns.text(name):
-        return _given(columns.places(name, nullable=name != "code"))
-    texts = array.dictionary.to_pylist()
-    if not array.null_count:
-        return buffer(array.indices, np.int32), texts
-    if name == "code":
+        places, texts = _given(columns.places(name, nullable=name != "code"))
+        return places, pa.array(texts, pa.string())
+    if array.dictionary.null_count or (array.null_count and name == "code"):
         raise NotPlainError
-    return np.where(missing(array), len(texts), buffer(array.indices, np.int32)), [*texts, ""]
+    places, texts = buffer(array.indices, np.int32), array.dictionary.cast(pa.string())
+    if array.null_count:
+        places = np.where(missing(array), np.int32(len(texts)), places)
+        texts = pa.concat_arrays([texts, pa.array([""])])
+    return places, texts

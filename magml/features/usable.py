@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from magml.features.groups import Groups
 
 Ints = NDArray[np.int64]
+_LARGEST = 1.7e308
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class Usable:
         As recorded; `STATIC` and `OPEN` where there is no moment, NaN where there is no number.
     group
         Which code and unit, a number of `Groups`.
+    met
+        Rows and values of each group, int64 [2, groups]; rows that no concept uses may be counted
+        here alone.
     """
 
     subject_id: Ints
@@ -39,9 +43,17 @@ class Usable:
     known_us: Ints
     end_us: Ints
     value: NDArray[np.float64]
+    met: Ints = field(default_factory=lambda: np.zeros((2, 0), dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.subject_id)
+
+
+def counted(group: NDArray[np.int32], value: NDArray[np.float64]) -> Ints:
+    """Return rows and values of each group, int64 [2, groups]."""
+    rows = np.bincount(group)
+    real = np.abs(value) <= _LARGEST
+    return np.stack([rows, np.bincount(group[real], minlength=len(rows))])
 
 
 class Reader:
@@ -117,7 +129,9 @@ class Reader:
         group = to_numpy(table["number"])
         if "code" in table.column_names:
             group = self._numbered(table, group)
-        return Usable(to_numpy(table["subject_id"]), group, *columns)
+        time_us, known_us, end_us, value = columns
+        met = counted(group, value)
+        return Usable(to_numpy(table["subject_id"]), group, time_us, known_us, end_us, value, met)
 
     def _numbered(self, table: pa.Table, number: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return the rows' groups, with numbers for those that were not met before."""
