@@ -24,7 +24,7 @@ from magml.features.filling import Block
 from magml.features.groups import Groups
 from magml.features.mapped import needed_since
 from magml.features.order import by_people
-from magml.features.plan import Plan
+from magml.features.plan import OPEN, Plan
 from magml.features.ranges import Range, Rows, Size, cut
 from magml.features.stored import NotPlainError, Stored
 from magml.features.usable import Reader, Usable
@@ -168,6 +168,8 @@ class Run(Block):
             try:
                 return future.result()
             except NotPlainError:
+                assert self.stored is not None
+                self.stored.first_known[first:last] = OPEN
                 return self._part([self.reader.read(first, last)], first, last, kept)
 
         with ThreadPoolExecutor(workers, thread_name_prefix="magml-features") as pool:
@@ -224,6 +226,13 @@ class Run(Block):
         """Return which rows see no event at all; only those without mapped ones are asked."""
         unseen = np.flatnonzero(~seen)
         empty = np.zeros(len(seen), dtype=bool)
+        if self.stored is not None:
+            # Who was read is known from reading.
+            place = np.searchsorted(self.people, self.subject_id[unseen])
+            first = self.stored.first_known[place]
+            told = (first < OPEN) | (self.stored.rows_each()[place] == 0)
+            empty[unseen] = told & (first >= self.t_us[unseen])
+            unseen = unseen[~told]
         if len(unseen) == 0:
             return empty
         name = f"magml_unseen_{id(self)}"

@@ -7,7 +7,9 @@ plainly in the contract's types is left to the engine, which converts it or says
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -33,6 +35,7 @@ _COLUMNS = ("subject_id", "time", "known_time", "end_time", "code", "numeric_val
 _TEXTS = ("code", "unit")
 #: A table of all pairs of codes and units may be so many times as long as the block.
 _TABLE = 16
+_SURVEYORS = 4
 
 
 class NotPlainError(Exception):
@@ -61,6 +64,12 @@ class Stored:
         Everyone who has prediction times, sorted, and the last of them, int64 [people].
     groups
         Numbers for codes and units.
+
+    Attributes
+    ----------
+    first_known
+        When something of each person was known first, int64 [people]; `OPEN` of those whose
+        blocks were not read.
     """
 
     def __init__(
@@ -75,7 +84,8 @@ class Stored:
         self._columns = _COLUMNS if periods else tuple(c for c in _COLUMNS if c != "end_time")
         self.files, self.people, self.horizon_us, self.groups = files, people, horizon_us, groups
         self._rows = np.zeros(len(people), dtype=np.int64)
-        self._row_groups = list(self._surveyed())
+        self.first_known = np.full(len(people), OPEN, dtype=np.int64)
+        self._row_groups = self._surveyed()
 
     @classmethod
     def of(cls, events: Events, people: Ints, horizon_us: Ints, groups: Groups) -> Stored | None:
@@ -132,10 +142,10 @@ class Stored:
 
     def _usable(self, columns: Columns, subject: Ints, first: int, last: int) -> Usable:
         """Return the usable events of a block."""
-        until = self._until(subject, first, last)
         time = _given(columns.moments("time", STATIC))
         known = _given(columns.moments("known_time", STATIC))
         known = np.where(known == STATIC, time, known)
+        until = self._until(subject, known, first, last)
         chosen = np.flatnonzero((known < until) & (time < until))
         number = self._numbered(columns, chosen)
         if self.groups.complete:
@@ -148,12 +158,17 @@ class Stored:
         taken = (subject[chosen], number, time[chosen], known[chosen], end[chosen])
         return Usable(*taken, value[chosen], met)
 
-    def _until(self, subject: Ints, first: int, last: int) -> Ints:
-        """Return, for each row, the last prediction time of its person; `STATIC` for others."""
+    def _until(self, subject: Ints, known: Ints, first: int, last: int) -> Ints:
+        """Return, for each row, the last prediction time of its person; `STATIC` for others.
+
+        On the way the first moment at which something was known of a person is kept.
+        """
         starts = _starts(subject)
         people = self.people[first:last]
         place = np.minimum(np.searchsorted(people, subject[starts]), last - first - 1)
         own = people[place] == subject[starts]
+        least = np.minimum.reduceat(known, starts)[own]
+        np.minimum.at(self.first_known, first + place[own], least)
         until = np.where(own, self.horizon_us[first + place], STATIC)
         return np.repeat(until, np.diff(starts, append=len(subject)))
 
@@ -172,23 +187,32 @@ class Stored:
         numbers[pairs] = self.groups.of_pairs(pairs, codes, units)
         return numbers[pair]
 
-    def _surveyed(self) -> Iterator[_RowGroup]:
-        """Yield the row groups, and count each person's rows on the way."""
-        for number in range(len(self.files)):
-            file = self._open(number)
-            for k in range(file.metadata.num_row_groups):
-                low, high, in_order = 2**63 - 1, -(2**63), True
-                for columns in self._decoded(file, k, ("subject_id",), BLOCK):
-                    subject = _given(columns.subjects())
-                    starts = _starts(subject)
-                    who, rows = subject[starts], np.diff(starts, append=len(subject))
-                    in_order &= bool((who[1:] > who[:-1]).all()) and high <= who[0]
-                    low, high = min(low, int(who.min())), max(high, int(who.max()))
-                    place = np.minimum(np.searchsorted(self.people, who), len(self.people) - 1)
-                    own = self.people[place] == who
-                    np.add.at(self._rows, place[own], rows[own])
-                if low <= high:
-                    yield _RowGroup(number, k, low, high, in_order)
+    def _surveyed(self) -> list[_RowGroup]:
+        """Return the row groups, and count each person's rows on the way."""
+        places = [(n, k) for n, (_, m) in enumerate(self.files) for k in range(m.num_row_groups)]
+        with ThreadPoolExecutor(min(_SURVEYORS, os.cpu_count() or 1)) as pool:
+            found = []
+            for group, who, rows in pool.map(self._survey, places):
+                place = np.minimum(np.searchsorted(self.people, who), len(self.people) - 1)
+                own = self.people[place] == who
+                np.add.at(self._rows, place[own], rows[own])
+                if len(who):
+                    found.append(group)
+        return found
+
+    def _survey(self, place: tuple[int, int]) -> tuple[_RowGroup, Ints, Ints]:
+        """Return a row group, and the persons of its runs of rows with the runs' lengths."""
+        number, k = place
+        file, parts, lengths = self._open(number), [], []
+        for columns in self._decoded(file, k, ("subject_id",), BLOCK):
+            subject = _given(columns.subjects())
+            starts = _starts(subject)
+            parts.append(subject[starts])
+            lengths.append(np.diff(starts, append=len(subject)))
+        none = np.empty(0, dtype=np.int64)
+        who, rows = np.concatenate([none, *parts]), np.concatenate([none, *lengths])
+        first, last = (int(who.min()), int(who.max())) if len(who) else (0, 0)
+        return _RowGroup(number, k, first, last, bool((who[1:] >= who[:-1]).all())), who, rows
 
     def _open(self, number: int) -> pq.ParquetFile:
         path, metadata = self.files[number]
