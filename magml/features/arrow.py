@@ -64,6 +64,17 @@ def _numbers(values: NDArray[Any]) -> pa.Array:
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(whole)])
 
 
+def texts_of(values: Sequence[str]) -> pa.Array:
+    """Return texts as an array of strings; `pyarrow.array` would import pandas.
+
+    Examples
+    --------
+    >>> texts_of(["a", ""]).to_pylist()
+    ['a', '']
+    """
+    return _text(values).cast(pa.string())
+
+
 def _text(values: Sequence[str]) -> pa.Array:
     encoded = [value.encode() for value in values]
     ends = np.zeros(len(encoded) + 1, dtype=np.int64)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from magml.features.arrow import to_numpy
+from magml.features.arrow import texts_of, to_numpy
 from magml.features.concepts import ConceptMap, Entry, Group, map_concepts
 from magml.features.mapped import Mapping
 from magml.features.plan import Plan
@@ -113,7 +113,7 @@ class _Texts:
     """Texts, each with the same number whenever it comes."""
 
     def __init__(self) -> None:
-        self._met = pa.array([], pa.string())
+        self._met = texts_of([])
 
     def places(self, texts: pa.Array) -> Ints:
         """Return the texts' numbers, int64 [n]."""

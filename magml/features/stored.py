@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from magml.features.arrow import texts_of
 from magml.features.few_columns import Columns, buffer, missing
 from magml.features.groups import Groups
 from magml.features.plan import OPEN, STATIC
@@ -263,11 +264,11 @@ def _places(columns: Columns, name: str) -> tuple[NDArray[np.int32], pa.Array]:
     array = columns.arrays.get(name)
     if array is None or not pa.types.is_dictionary(array.type) or not columns.text(name):
         places, texts = _given(columns.places(name, nullable=name != "code"))
-        return places, pa.array(texts, pa.string())
+        return places, texts_of(texts)
     if array.dictionary.null_count or (array.null_count and name == "code"):
         raise NotPlainError
     places, texts = buffer(array.indices, np.int32), array.dictionary.cast(pa.string())
     if array.null_count:
         places = np.where(missing(array), np.int32(len(texts)), places)
-        texts = pa.concat_arrays([texts, pa.array([""])])
+        texts = pa.concat_arrays([texts, texts_of([""])])
     return places, texts
