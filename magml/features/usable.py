@@ -158,7 +158,7 @@ class Reader:
         """Yield the names of the relations that a query reads beside the events."""
         connection = self.events.connection
         names = f"magml_horizon_{id(self)}", f"magml_groups_{id(self)}"
-        known = self.groups.names
+        known = tuple(self.groups.names)  # threads that read files may add to them
         groups = to_arrow(
             {
                 "number": np.arange(len(known), dtype=np.int32),
