@@ -177,3 +177,22 @@ def test_files_without_optional_columns_are_read(tmp_path: Path) -> None:
     found = build(tmp_path / "e.parquet", strict=False)
     same(found, build(bare, strict=False))
     assert np.isfinite(found.values).any()
+
+
+class Growing(list):
+    """Stands for threads that meet further codes: it is longer after every look through it."""
+
+    def __iter__(self):
+        found = list(self[:])
+        self.append((f"NEW//{len(self)}", ""))
+        return iter(found)
+
+
+def test_the_engine_reads_by_the_groups_of_one_moment() -> None:
+    events, groups = read_events(table()), Groups(compile_plan(catalogue()))
+    groups.numbers([("LAB//x0", "mmol/L")])
+    groups.names = Growing(groups.names)
+    people = np.unique(table()["subject_id"].to_numpy())
+    horizon = np.full(len(people), np.datetime64(T, "us").astype(np.int64))
+    usable = Reader(events, people, horizon, groups).read(0, len(people))
+    assert usable.met[0].sum() == len(usable) > 20_000

@@ -24,6 +24,7 @@ from magml.features.filling import Block
 from magml.features.groups import Groups
 from magml.features.mapped import needed_since
 from magml.features.order import by_people
+from magml.features.periods import group_starts
 from magml.features.plan import OPEN, Plan
 from magml.features.ranges import Range, Rows, Size, cut
 from magml.features.stored import NotPlainError, Stored
@@ -277,8 +278,6 @@ def added(some: Ints, more: Ints) -> Ints:
 
 def _places(people: Ints, subject_id: Ints) -> Ints:
     """Return the position of each row's person; rows of one person mostly stand together."""
-    if not len(subject_id):
-        return np.empty(0, dtype=np.int64)
-    starts = np.flatnonzero(np.append(True, subject_id[1:] != subject_id[:-1]))
+    starts = group_starts(subject_id)
     place = np.searchsorted(people, subject_id[starts])
     return np.repeat(place, np.diff(starts, append=len(subject_id)))

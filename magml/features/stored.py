@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from magml.features.arrow import texts_of
 from magml.features.few_columns import Columns, buffer, missing
 from magml.features.groups import Groups
+from magml.features.periods import group_starts
 from magml.features.plan import OPEN, STATIC
 from magml.features.usable import Usable, counted
 
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
 
 Ints = NDArray[np.int64]
 
-#: Rows that are decoded at once: few enough to stay in a processor's cache.
+#: Rows that are decoded at once: few enough to stay in a processor's cache; and of a row group of
+#: which only the first people are wanted.
 BLOCK, HEAD = 131_072, 8_192
 _COLUMNS = ("subject_id", "time", "known_time", "end_time", "code", "numeric_value", "unit")
 _TEXTS = ("code", "unit")
 #: A table of all pairs of codes and units may be so many times as long as the block.
 _TABLE = 16
+#: Threads that count people's rows; decoding one short column gains nothing from more.
 _SURVEYORS = 4
 
 
@@ -164,7 +167,7 @@ class Stored:
 
         On the way the first moment at which something was known of a person is kept.
         """
-        starts = _starts(subject)
+        starts = group_starts(subject)
         people = self.people[first:last]
         place = np.minimum(np.searchsorted(people, subject[starts]), last - first - 1)
         own = people[place] == subject[starts]
@@ -207,7 +210,7 @@ class Stored:
         file, parts, lengths = self._open(number), [], []
         for columns in self._decoded(file, k, ("subject_id",), BLOCK):
             subject = _given(columns.subjects())
-            starts = _starts(subject)
+            starts = group_starts(subject)
             parts.append(subject[starts])
             lengths.append(np.diff(starts, append=len(subject)))
         none = np.empty(0, dtype=np.int64)
@@ -236,8 +239,8 @@ def _plain(schema: pa.Schema) -> bool:
     """Return whether the columns stand once, under their names, without a time zone."""
     if any(schema.names.count(name) > 1 for name in _COLUMNS):
         return False
-    moments = [schema.field(name).type for name in schema.names if name.endswith("time")]
-    return not any(getattr(kind, "tz", None) for kind in moments)
+    there = [schema.field(name).type for name in _COLUMNS if name in schema.names]
+    return not any(getattr(kind, "tz", None) for kind in there)
 
 
 _Found = TypeVar("_Found")
@@ -252,11 +255,6 @@ def _given(found: _Found | None) -> _Found:
 def _marked(marks: NDArray[np.bool_], *arrays: NDArray) -> tuple[NDArray, ...]:
     some = np.flatnonzero(marks)
     return tuple(array[some] for array in arrays)
-
-
-def _starts(values: Ints) -> Ints:
-    """Return where a run of equal neighbours begins."""
-    return np.flatnonzero(np.append(True, values[1:] != values[:-1])[: len(values)])
 
 
 def _places(columns: Columns, name: str) -> tuple[NDArray[np.int32], pa.Array]:
