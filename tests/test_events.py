@@ -194,6 +194,11 @@ def test_prediction_times_keep_their_order_and_stand_once() -> None:
         read_prediction_times(pd.concat([at, at.iloc[:1]]), events.connection, events)
     with pytest.raises(InputError, match="no prediction times"):
         read_prediction_times(at.iloc[:0], events.connection, events)
+    nobody = read_events(
+        pd.DataFrame({"subject_id": [1], "time": [pd.Timestamp(0)], "code": ["A//b"]}).iloc[:0]
+    )
+    with pytest.raises(InputError, match="records of nobody"):
+        read_prediction_times("2020-01-03", nobody.connection, nobody)
 
 
 def test_labels_are_the_meds_schema() -> None:

@@ -130,6 +130,12 @@ def read_prediction_times(
     rows, pairs = connection.execute(
         f"SELECT count(*), count(DISTINCT (subject_id, prediction_time)) FROM {relation}"
     ).fetchall()[0]
+    if rows == 0 and moment is not None:
+        raise InputError(
+            "records of nobody, so that the moment holds for nobody",
+            "at least one record",
+            "check the source, and what its records were filtered by",
+        )
     if rows == 0:
         raise InputError(
             "no prediction times", "at least one row", "check the cohort or the file given"
