@@ -19,6 +19,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from timing import compare, keep, once, table
@@ -116,8 +117,8 @@ def run(way: str, rows: int, depth: int, share: int) -> None:
         return difference(total / len(bag.boosters))
 
     def path(rows: int, least: int) -> dict[str, float]:
-        tree_shap.BULK_ROWS = least
-        return checked(bag.contributions(X[:rows])[:, :-1])
+        with patch.object(tree_shap, "BULK_ROWS", least):
+            return checked(bag.contributions(X[:rows])[:, :-1])
 
     ways = {
         WAYS[0]: lambda: explainer.shap_values(some),

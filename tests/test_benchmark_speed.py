@@ -64,6 +64,9 @@ def test_the_members_in_one_booster_have_the_margin_of_the_bag():
 
 
 def test_every_row_of_magmls_is_checked_where_its_time_is_taken(monkeypatch, capsys):
+    from magml.models import tree_shap
+
+    before = tree_shap.BULK_ROWS
     explaining = importlib.import_module("explaining")
     monkeypatch.setattr(explaining, "ROUNDS", 2)
     monkeypatch.setattr(explaining, "once", lambda way: print(json.dumps(way())))
@@ -72,6 +75,7 @@ def test_every_row_of_magmls_is_checked_where_its_time_is_taken(monkeypatch, cap
         found = json.loads(capsys.readouterr().out)
         assert found["rows_off"] == 0
         assert 0 <= found["largest_difference"] < 1e-5
+    assert before == tree_shap.BULK_ROWS  # what comes after takes the ways it took before
 
 
 def test_a_patient_has_the_records_that_were_asked_for_and_the_bundle_explains_them(tmp_path):

@@ -161,17 +161,20 @@ def check_crashes(folder: Path, broken: str = "") -> None:
                 for path in (target, *folder.glob(".bundle.magml-old-*/bundle"))
                 if path.exists()
             ]
-            whole = any(is_whole(path, expected) for path in found)
-            if not whole:
+            states = [state(path, expected) for path in found]
+            if "whole" not in states:
                 break
         parent.stdin.close()
-    assert whole, "no whole bundle is left"
+    assert "whole" in states, f"no whole bundle is left: {states or 'none'}"
 
 
-def is_whole(folder: Path, expected: str) -> bool:
-    with contextlib.suppress(BundleError):
-        return load(folder).hash == expected
-    return False
+def state(folder: Path, expected: str) -> str:
+    """Return whether a bundle is whole, or what is wrong with it."""
+    try:
+        found = load(folder).hash
+    except BundleError as error:
+        return str(error)
+    return "whole" if found == expected else f"another one: {found}"
 
 
 def check_refusals(folder: Path) -> None:
