@@ -114,6 +114,7 @@ def one(name: str, folder: Path, threads: int, memory: str, analytes: int) -> No
     known = given(folder, threads)  # loads the library of units, which magml uses too
     if name in (MAGML, WRITTEN):
         plan = compile_plan(catalogue(analytes))
+        import duckdb  # noqa: F401
         import pandas  # noqa: F401
 
         with limited(memory, beside=folder / "out"):

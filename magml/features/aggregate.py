@@ -55,9 +55,7 @@ def aggregate(plan: Plan, rows: Rows, subject_id: Ints, t_us: Ints) -> Iterator[
     Turn
         ``row_id`` is a position in `t_us`.
     """
-    moments = rows.where(rows.concept_id < plan.first_exposure)
-    order, superseded = _corrected(moments)
-    moments = moments.take(order)
+    moments, _, superseded = _corrected(rows.where(rows.concept_id < plan.first_exposure))
     dated = rows.time_us > STATIC
     periods = (rows.concept_id >= plan.first_exposure) & (rows.concept_id < plan.first_dose)
     exposed = rows.where(periods & dated)
@@ -66,34 +64,51 @@ def aggregate(plan: Plan, rows: Rows, subject_id: Ints, t_us: Ints) -> Iterator[
     given, per_hour, replaced = _corrected_doses(plan, given)
     for first, last in _turns((moments, exposed, given), subject_id):
         turn, times = subject_id[first:last], t_us[first:last]
-        row, index = _joined(moments.subject_id, turn)
-        t = times[row]
-        seen = _seen(moments, index, t) & (superseded[index] >= t)
-        points = _points(plan, moments, row[seen], index[seen], t[seen])
-        row, index = _joined(exposed.subject_id, turn)
-        t = times[row]
-        seen = _seen(exposed, index, t)
-        exposures = aggregate_exposures(plan, exposed, row[seen], index[seen], t[seen])
-        row, index = _joined(given.subject_id, turn)
-        t = times[row]
-        seen = _seen(given, index, t) & (replaced[index] >= t)
-        doses = aggregate_doses(plan, given, per_hour, row[seen], index[seen], t[seen])
+        points = _points(plan, moments, *_visible(moments, turn, times, superseded))
+        exposures = aggregate_exposures(plan, exposed, *_visible(exposed, turn, times))
+        doses = aggregate_doses(plan, given, per_hour, *_visible(given, turn, times, replaced))
         for long in (points, exposures, doses):
             long["row_id"] += first
         yield Turn(range(first, last), points, exposures, doses)
 
 
-def _seen(rows: Rows, index: Ints, t: Ints) -> NDArray[np.bool_]:
-    """Return which rows are known and have begun before a prediction time."""
-    return (rows.known_us[index] < t) & (rows.time_us[index] < t)
+def _visible(
+    rows: Rows, subject_id: Ints, t_us: Ints, until: Ints | None = None
+) -> tuple[Ints, Ints, Ints]:
+    """Return the pairs of a prediction time and a row that is known and has begun before it.
+
+    Parameters
+    ----------
+    rows
+        Rows sorted by person.
+    subject_id, t_us
+        Prediction times, sorted by person, int64 [k].
+    until
+        When another row takes the place of each, int64 [rows].
+
+    Returns
+    -------
+    tuple
+        Position of the prediction time, position of the row, and the time itself; int64 [pairs].
+    """
+    row, index = _joined(rows.subject_id, subject_id)
+    t = t_us[row]
+    visible = (rows.known_us[index] < t) & (rows.time_us[index] < t)
+    if until is not None:
+        visible &= until[index] >= t
+    if visible.all():  # as where people have one prediction time each
+        return row, index, t
+    some = np.flatnonzero(visible)
+    return row[some], index[some], t[some]
 
 
-def _corrected(rows: Rows) -> tuple[Ints, Ints]:
-    """Return the order of rows, and when the next row of the same moment takes its place."""
-    order, same = _sorted_moments(rows)
+def _corrected(rows: Rows) -> tuple[Rows, Ints, Ints]:
+    """Return rows in order, their order, and when the next of the same moment takes its place."""
+    rows, order, same = _sorted_moments(rows)
     superseded = np.full(len(same), OPEN, dtype=np.int64)
-    superseded[:-1][same[1:]] = rows.known_us[order][1:][same[1:]]
-    return order, superseded
+    again = np.flatnonzero(same)
+    superseded[again - 1] = rows.known_us[again]
+    return rows, order, superseded
 
 
 def _corrected_doses(plan: Plan, rows: Rows) -> tuple[Rows, NDArray[np.bool_], Ints]:
@@ -103,9 +118,8 @@ def _corrected_doses(plan: Plan, rows: Rows) -> tuple[Rows, NDArray[np.bool_], I
     """
     per_hour = rows.concept_id >= len(plan.concepts)
     drug = np.where(per_hour, rows.concept_id - plan.drugs, rows.concept_id)
-    rows = replace(rows, concept_id=drug.astype(np.int32))
-    order, superseded = _corrected(rows)
-    return rows.take(order), per_hour[order], superseded
+    rows, order, superseded = _corrected(replace(rows, concept_id=drug.astype(np.int32)))
+    return rows, per_hour[order], superseded
 
 
 def _key(rows: Rows) -> Ints | None:
@@ -134,28 +148,31 @@ def _order(key: Ints | None, rows: Rows) -> Ints:
     return np.argsort(key)
 
 
-def _sorted_moments(rows: Rows) -> tuple[Ints, NDArray[np.bool_]]:
-    """Return the order by subject, concept, time, known and value, and who equals the one before.
+def _sorted_moments(rows: Rows) -> tuple[Rows, Ints, NDArray[np.bool_]]:
+    """Return rows by subject, concept, time, known and value, their order, and who repeats.
 
-    Equal are rows of one subject, concept and time. Those alone need the last two keys.
+    Equal to the one before are rows of one subject, concept and time. Those alone need the last
+    two keys.
     """
     order = _order(_key(rows), rows)
+    rows = rows.take(order)
     same = np.zeros(len(order), dtype=bool)
     if len(order) == 0:
-        return order, same
-    sorted_by = [getattr(rows, name)[order] for name in ("time_us", "concept_id", "subject_id")]
+        return rows, order, same
     same[1:] = True
-    for values in sorted_by:
+    for values in (rows.time_us, rows.concept_id, rows.subject_id):
         same[1:] &= values[1:] == values[:-1]
     several = same.copy()
     several[:-1] |= same[1:]
-    if several.any():
-        among = order[several]
+    among = np.flatnonzero(several)
+    if len(among):
+        some = rows.take(among)
         ranked = np.lexsort(
-            (rows.value[among], rows.known_us[among], *(values[several] for values in sorted_by))
+            (some.value, some.known_us, some.time_us, some.concept_id, some.subject_id)
         )
-        order[several] = among[ranked]
-    return order, same
+        order[among] = order[among[ranked]]
+        rows.put(among, some.take(ranked))
+    return rows, order, same
 
 
 def _turns(parts: tuple[Rows, ...], subject_id: Ints) -> Iterator[tuple[int, int]]:

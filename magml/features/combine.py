@@ -27,12 +27,15 @@ Long = Mapping[str, NDArray]
 class Layout:
     """Where the statistics of a plan go in a block, worked out once for a plan.
 
+    A block has the plan's columns, then those that only derived features need. `others` are those
+    of the plan that no statistic fills: derived ones, and a plug-in's.
     `columns[statistic][place, concept]` is a column of the block, or -1; `static[concept]` is
     the bin of its static rows, and the place of its whole history; `owners[drug]` is the concept
     whose doses a drug adds to, by its position among the drugs.
     """
 
     names: tuple[str, ...]
+    others: tuple[int, ...]
     defaults: NDArray[np.float64]
     columns: Mapping[str, NDArray[np.int32]]
     static: NDArray[np.int32]
@@ -43,11 +46,11 @@ class Layout:
 
 @lru_cache(maxsize=8)
 def layout(plan: Plan) -> Layout:
-    """Return the layout of a plan's computed features."""
+    """Return the layout of a plan's features."""
     own = [len(concept.windows) + 2 for concept in plan.concepts]
     bins = max(*own, len(plan.exposure_windows) + 1, 2) if own else 2
-    names: list[str] = []
-    defaults: list[float] = []
+    names = {name: k for k, name in enumerate(plan.features)}
+    defaults: dict[str, float] = {}
     columns: dict[str, NDArray[np.int32]] = {}
     for concept_id, concept in enumerate(plan.concepts):
         for name, statistic, window in concept.columns:
@@ -60,14 +63,14 @@ def layout(plan: Plan) -> Layout:
             else:
                 # The whole history also takes in the static rows, in the bin after it.
                 place = window + 1 if whole else window
-            columns[statistic][place, concept_id] = len(names)
-            names.append(name)
-            defaults.append(0.0 if statistic in ZERO_WHEN_ABSENT else np.nan)
+            columns[statistic][place, concept_id] = names.setdefault(name, len(names))
+            defaults[name] = 0.0 if statistic in ZERO_WHEN_ABSENT else np.nan
     static = np.array([len(c.windows) + 1 for c in plan.concepts], dtype=np.int32)
     owners = [plan.ids[str(c.doses_of)] for c in plan.concepts[plan.first_dose :]]
     return Layout(
         tuple(names),
-        np.array(defaults, dtype=np.float64),
+        tuple(k for k, name in enumerate(plan.features) if name not in defaults),
+        np.array([defaults.get(name, np.nan) for name in names]),
         columns,
         static,
         bins,

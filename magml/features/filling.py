@@ -43,12 +43,6 @@ class Block:
         self.by_subject = np.argsort(subject_id, kind="stable")
         self.subjects = subject_id[self.by_subject]
         self.where: Layout = layout(plan)
-        place = {name: k for k, name in enumerate(self.where.names)}
-        places = [place.get(name, -1) for name in plan.features]
-        # Of each of the plan's columns the one of the block; derived ones come over the first.
-        alike = places == list(range(len(place)))
-        self._own = None if alike else np.maximum(np.array(places, dtype=np.intp), 0)
-        self._others = [k for k, found in enumerate(places) if found < 0]
 
     def computed(
         self, part: Range, into: NDArray[np.float32] | None = None
@@ -102,14 +96,12 @@ class Block:
 
     def columns(self, block: NDArray[np.float64], values: NDArray[np.float32]) -> None:
         """Write the plan's columns of a block, derived features included, into [rows, p]."""
-        own = self._own
-        if len(block):
-            np.copyto(values, (block if own is None else block[own]).T, casting="same_kind")
+        np.copyto(values, block[: values.shape[1]].T, casting="same_kind")
         derived = self.plan.derived
         columns = dict(zip(self.where.names, block, strict=True)) if derived else {}
         for item in derived:
             columns[item.name] = apply_formula(item.formula, item.inputs, columns)
-        for k in self._others:
+        for k in self.where.others:
             # A plug-in's column is filled later, from rows instead of aggregates.
             values[:, k] = columns.get(self.plan.features[k], np.nan)
 

@@ -42,6 +42,11 @@ class Rows:
         """Return some of the rows."""
         return Rows(*(getattr(self, name)[chosen] for name in _COLUMNS))
 
+    def put(self, places: Ints, rows: Rows) -> None:
+        """Write other rows over those at some places."""
+        for name in _COLUMNS:
+            getattr(self, name)[places] = getattr(rows, name)
+
     def where(self, chosen: NDArray[np.bool_]) -> Rows:
         """Return the rows that are marked."""
         return self if chosen.all() else self.take(np.flatnonzero(chosen))
