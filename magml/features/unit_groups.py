@@ -116,9 +116,23 @@ def summaries(
         FROM {events.relation} e JOIN {name} w
           ON e.code = w.code AND coalesce(e.unit, '') = w.unit
         WHERE e.numeric_value BETWEEN -1.7e308 AND 1.7e308"""
+
+    def one(query: str) -> int:
+        return int(connection.execute(query).fetchall()[0][0])
+
     try:
-        total = connection.execute(f"SELECT count(*) FROM ({values})").fetchall()[0][0]
-        share = -(-total // most_values)
+        # Values are counted only where there are rows enough, and sites looked at where there are
+        # some: each is a pass over the events.
+        total = one(f"SELECT count(*) FROM {events.relation}")
+        if total > most_values:
+            total = one(f"SELECT count(*) FROM ({values})")
+        share = max(1, -(-total // most_values))
+        sites = one(
+            f"SELECT count(*) FROM (SELECT 1 FROM {events.relation} "
+            "WHERE starts_with(code, 'SITE//') LIMIT 1)"
+        )
+        sets = "(code, unit), (code, unit, site)" if sites else "(code, unit)"
+        place = "site, grouping(site)" if sites else "NULL, 1"
         sampled = f" AND hash(e.subject_id) % {share} = 0" if share > 1 else ""
         # Both kinds of summary in one pass; a person of several sites counts only overall.
         found = connection.execute(f"""
@@ -127,10 +141,10 @@ def summaries(
                 WHERE starts_with(code, 'SITE//')
                 GROUP BY subject_id HAVING count(DISTINCT code) = 1
             ), v AS ({values}{sampled})
-            SELECT code, unit, site, grouping(site) AS overall, count(*),
+            SELECT code, unit, {place}, count(*),
                    count(DISTINCT subject_id), quantile_cont(v, [0.25, 0.5, 0.75])
             FROM v LEFT JOIN sites USING (subject_id)
-            GROUP BY GROUPING SETS ((code, unit), (code, unit, site))
+            GROUP BY GROUPING SETS ({sets})
         """).fetchall()
     finally:
         connection.unregister(name)
