@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from magml.errors import DefinitionError, nearest
 from magml.events.table import Events
 from magml.features.arrow import to_arrow
 from magml.features.concepts import Entry, resolve
-from magml.features.plan import Plan
+from magml.features.plan import Plan, PlannedDerived
 
 if TYPE_CHECKING:
     from magml.features.few import FewRecords
@@ -80,13 +80,14 @@ def find_evidence(
         return any(entry.concept_id in needed for entry in resolve(plan, code, unit))
 
     if isinstance(events, Events):
-        rows = _rows(events, people)
+        rows = _rows(events, people, used)
     else:
         rows = events.evidence_rows(people, used)
     uses = {subject: _uses(plan, own, needed) for subject, own in rows.items()}
+    looks = (_Look(plan, uses.get(subject, {}), t) for subject, t, _ in asked)
     return [
-        {name: _feature(plan, uses.get(subject, {}), t, name) for name in names}
-        for subject, t, names in asked
+        {name: _feature(look, name) for name in names}
+        for look, (_, _, names) in zip(looks, asked, strict=True)
     ]
 
 
@@ -102,6 +103,12 @@ def _columns(plan: Plan) -> dict[str, tuple[int, str, int]]:
         for concept_id, concept in enumerate(plan.concepts)
         for feature, statistic, window in concept.columns
     }
+
+
+@lru_cache(maxsize=8)
+def _derived(plan: Plan) -> dict[str, PlannedDerived]:
+    """Return the derived features by name."""
+    return {item.name: item for item in plan.derived}
 
 
 def _concepts(plan: Plan, names: set[str]) -> set[int]:
@@ -120,10 +127,14 @@ def _concepts(plan: Plan, names: set[str]) -> set[int]:
 def _uses(plan: Plan, rows: Iterable[EvidenceRow], needed: set[int]) -> _Uses:
     """Return the rows of each concept that is needed."""
     found: dict[int, list[tuple[EvidenceRow, Entry]]] = {}
+    entries: dict[tuple[str, str | None], list[Entry]] = {}
     for row in rows:
-        for entry in resolve(plan, row.code, row.unit or ""):
-            if entry.concept_id in needed and entry.used:
-                found.setdefault(entry.concept_id, []).append((row, entry))
+        kind = row.code, row.unit
+        if kind not in entries:
+            of_kind = resolve(plan, row.code, row.unit or "")
+            entries[kind] = [e for e in of_kind if e.concept_id in needed and e.used]
+        for entry in entries[kind]:
+            found.setdefault(entry.concept_id, []).append((row, entry))
     return found
 
 
@@ -136,12 +147,29 @@ class _Seen:
     value: float
 
 
-def _feature(plan: Plan, rows: _Uses, t: datetime, name: str) -> tuple[EvidenceRow, ...]:
-    derived = {item.name: item for item in plan.derived}
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """A look at a person's rows at a prediction time; features of one concept share its rows."""
+
+    plan: Plan
+    rows: _Uses
+    t: datetime
+    seen: dict[int, list[_Seen]] = field(default_factory=dict)
+
+    def visible(self, concept_id: int) -> list[_Seen]:
+        """Return a concept's rows that are known and have begun before the prediction time."""
+        if concept_id not in self.seen:
+            self.seen[concept_id] = _visible(self.plan, concept_id, self.rows, self.t)
+        return self.seen[concept_id]
+
+
+def _feature(look: _Look, name: str) -> tuple[EvidenceRow, ...]:
+    plan, t = look.plan, look.t
     if any(plugin.name == name for plugin in plan.plugins):
         return ()  # which of the rows it saw decided is the plug-in's own knowledge
+    derived = _derived(plan)
     if name in derived:
-        found = [row for _, part in derived[name].inputs for row in _feature(plan, rows, t, part)]
+        found = [row for _, part in derived[name].inputs for row in _feature(look, part)]
         unique = dict.fromkeys(found)
         return tuple(sorted(unique, key=_by_time))
     if name not in _columns(plan):
@@ -153,9 +181,9 @@ def _feature(plan: Plan, rows: _Uses, t: datetime, name: str) -> tuple[EvidenceR
     concept_id, statistic, window = _columns(plan)[name]
     concept = plan.concepts[concept_id]
     length = concept.windows[window] if window < len(concept.windows) else None
-    seen = _visible(plan, concept_id, rows, t)
+    seen = look.visible(concept_id)
     if statistic in DOSES:
-        dosed = _doses(plan, concept.name, rows, t, statistic, length)
+        dosed = _doses(look, concept.name, statistic, length)
         # Taken without a known dose: these rows make it unknown rather than nothing.
         return dosed or _taken(seen, concept.definition, statistic, length, t)
     if concept.exposure:
@@ -163,25 +191,18 @@ def _feature(plan: Plan, rows: _Uses, t: datetime, name: str) -> tuple[EvidenceR
     return _behind(seen, statistic, length, t)
 
 
-def _doses(
-    plan: Plan,
-    owner: str,
-    rows: _Uses,
-    t: datetime,
-    statistic: str,
-    window: int | None,
-) -> tuple[EvidenceRow, ...]:
+def _doses(look: _Look, owner: str, statistic: str, window: int | None) -> tuple[EvidenceRow, ...]:
     """Return the rows of an exposure whose doses add up in a window, corrected ones left out."""
     found: list[EvidenceRow] = []
-    for concept_id, concept in enumerate(plan.concepts):
+    for concept_id, concept in enumerate(look.plan.concepts):
         if concept.doses_of == owner:
-            kept = [s for s in _visible(plan, concept_id, rows, t) if s.row.time is not None]
+            kept = [s for s in look.visible(concept_id) if s.row.time is not None]
             best: dict[datetime | None, _Seen] = {}
             for item in kept:
                 other = best.get(item.row.time)
                 if other is None or (item.known, item.value) > (other.known, other.value):
                     best[item.row.time] = item
-            found += _dosed(list(best.values()), concept.definition, statistic, window, t)
+            found += _dosed(list(best.values()), concept.definition, statistic, window, look.t)
     return tuple(sorted(found, key=_by_time))
 
 
@@ -201,7 +222,10 @@ def _visible(plan: Plan, concept_id: int, rows: _Uses, t: datetime) -> list[_See
             value = row.value * entry.scale + entry.shift
         if entry.low <= value <= entry.high:
             end = row.end_time if row.end_time is not None and row.end_time <= t else None
-            shown = replace(row, end_time=end, used=value if moment else None)
+            shown = EvidenceRow(
+                row.time, row.known_time, end, row.code, row.value, row.unit, row.text_value,
+                row.source, value if moment else None,
+            )  # fmt: skip
             found.append(_Seen(shown, known, value))
     return found
 
@@ -281,21 +305,32 @@ def _by_time(row: EvidenceRow) -> tuple[bool, datetime]:
     return row.time is not None, row.time or datetime.min
 
 
-def _rows(events: Events, subjects: set[int]) -> dict[int, list[EvidenceRow]]:
-    """Return the rows of some people, in an order of their own."""
-    name = f"magml_asked_{id(subjects)}"
-    events.connection.register(
-        name, to_arrow({"subject_id": np.array(sorted(subjects), dtype=np.int64)})
-    )
+def _rows(
+    events: Events, subjects: set[int], used: Callable[[str, str], bool]
+) -> dict[int, list[EvidenceRow]]:
+    """Return the rows of some people whose codes and units are used, in an order of their own."""
+    connection = events.connection
+    names = f"magml_asked_{id(subjects)}", f"magml_used_{id(subjects)}"
+    asked, kept = names
+    theirs = f"{events.relation} WHERE subject_id IN (SELECT subject_id FROM {asked})"
+    connection.register(asked, to_arrow({"subject_id": np.array(sorted(subjects), dtype=np.int64)}))
     try:
-        lines: list[tuple[Any, ...]] = events.connection.execute(
+        # Most rows are of no concept that is asked for: they are not handed over.
+        met = connection.execute(f"SELECT DISTINCT code, coalesce(unit, '') FROM {theirs}")
+        wanted = [pair for pair in met.fetchall() if used(*pair)]
+        if not wanted:
+            return {}
+        codes, units = zip(*wanted, strict=True)
+        connection.register(kept, to_arrow({"code": list(codes), "unit": list(units)}))
+        lines: list[tuple[Any, ...]] = connection.execute(
             f"SELECT subject_id, time, known_time, end_time, code, "
             f"CASE WHEN isnan(numeric_value) THEN NULL ELSE numeric_value END, unit, text_value, "
-            f"source FROM {events.relation} WHERE subject_id IN (SELECT subject_id FROM {name}) "
-            f"ORDER BY ALL"
+            f"source FROM {theirs} AND (code, coalesce(unit, '')) IN (SELECT (code, unit) "
+            f"FROM {kept}) ORDER BY ALL"
         ).fetchall()
     finally:
-        events.connection.unregister(name)
+        for name in names:
+            connection.unregister(name)
     found: dict[int, list[EvidenceRow]] = {}
     for subject, *rest in lines:
         found.setdefault(int(subject), []).append(EvidenceRow(*(*rest, None)))
