@@ -21,7 +21,7 @@ from magml.cli.options import (
     ThreadsOption,
     print_result,
 )
-from magml.memory import bounded
+from magml.memory import bounded, settle
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,6 +117,7 @@ def explain(
 
     model = load(bundle, threads=threads or os.cpu_count() or 1)
     rows = prediction_rows(model, events, at, labels, experiment, data)
+    settle()
     looked_up = True if evidence is None else evidence
     why = model.explain(rows.events, rows.at, evidence=looked_up, threads=threads)
     written = write_parts(_reasons(why, short=out is None or out.suffix == ".csv"), out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import logging
 import math
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from magml.bundle.manifest import MANIFEST
 from magml.bundle.shipped import bundle_folder
 from magml.errors import MagmlError
+from magml.memory import settle
 
 if TYPE_CHECKING:
     from magml.bundle import Model
@@ -34,16 +34,6 @@ class Busy(MagmlError):
 
 class Late(MagmlError):
     """A request took longer than the service allows."""
-
-
-def _settle() -> None:
-    """Tell the garbage collector that what stands now, modules and the model, will stay.
-
-    Else it looks through all of it again and again, while requests wait.
-    """
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
 
 
 @dataclass(frozen=True)
@@ -75,7 +65,7 @@ class Engine:
 
     def start(self) -> None:
         """Begin to look for newer models."""
-        _settle()
+        settle()
         if self._settings.poll > 0:
             self._watcher = threading.Thread(target=self._watch, name="magml-watch", daemon=True)
             self._watcher.start()
@@ -153,7 +143,7 @@ class Engine:
         except MagmlError as error:
             _log.warning("a newer model was not taken into service", extra={"reason": str(error)})
             return False
-        _settle()
+        settle()
         _log.info("model exchanged", extra={"bundle": self._loaded.model.hash[:12]})
         return True
 
