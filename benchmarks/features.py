@@ -23,10 +23,12 @@ from timing import compare, keep, once, table
 from magml.definitions.catalogue import Catalogue, Concept, DomainFile
 from magml.events import Events, read_events, read_prediction_times
 from magml.features import FeatureMatrix, Plan, build_matrix, compile_plan
+from magml.features.build import Building
 from magml.features.write import write_matrix
 from magml.memory import limited
+from magml.progress import silent
 
-MAGML, WRITTEN = "magml", "magml, written to Parquet"
+MAGML, RANGES, WRITTEN = "magml", "magml, by ranges", "magml, written to Parquet"
 LIMIT = "SQL by hand, by ranges"
 #: Longest wait for a calm machine before a run, in seconds.
 PATIENCE = 5.0
@@ -59,6 +61,15 @@ def opened(folder: Path, threads: int) -> tuple[Events, str]:
 def by_magml(folder: Path, threads: int, plan: Plan) -> FeatureMatrix:
     """Return magml's matrix."""
     return build_matrix(plan, *opened(folder, threads), threads=threads, strict=False)
+
+
+def by_ranges(folder: Path, threads: int, plan: Plan) -> dict[str, int]:
+    """Make magml's matrix range by range, as scoring does, and keep none, as the peers do."""
+    found = opened(folder, threads)
+    building = Building.begun(plan, *found, threads, strict=False, keep=None, report=silent)
+    rows = sum(len(part.rows) for part in building.parts())
+    building.account()
+    return {"rows_made": rows}
 
 
 def written(folder: Path, threads: int, plan: Plan) -> dict[str, float]:
@@ -112,7 +123,7 @@ def differences(folder: Path, threads: int) -> dict[str, tuple[bool, float]]:
 def one(name: str, folder: Path, threads: int, memory: str, analytes: int) -> None:
     """Time one way. What is loaded and compiled once in a process is not timed."""
     known = given(folder, threads)  # loads the library of units, which magml uses too
-    if name in (MAGML, WRITTEN):
+    if name in (MAGML, RANGES, WRITTEN):
         plan = compile_plan(catalogue(analytes))
         import duckdb  # noqa: F401
         import pandas  # noqa: F401
@@ -120,6 +131,8 @@ def one(name: str, folder: Path, threads: int, memory: str, analytes: int) -> No
         with limited(memory, beside=folder / "out"):
             if name == MAGML:
                 once(lambda: {"rows_made": len(by_magml(folder, threads, plan).values)}, PATIENCE)
+            elif name == RANGES:
+                once(lambda: by_ranges(folder, threads, plan), PATIENCE)
             else:
                 once(lambda: written(folder, threads, plan), PATIENCE)
         return
@@ -129,7 +142,7 @@ def one(name: str, folder: Path, threads: int, memory: str, analytes: int) -> No
 
 
 def main() -> None:
-    ways = [MAGML, WRITTEN, *peers.WAYS]
+    ways = [MAGML, RANGES, WRITTEN, *peers.WAYS]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=float, default=1e6)
     parser.add_argument("--threads", type=int, default=2)
@@ -150,7 +163,7 @@ def main() -> None:
     if chosen.times > 1:
         folder = folder.with_name(f"{folder.name}-{chosen.times}")
     if chosen.times > 1 or chosen.analytes < len(LABS):
-        chosen.ways = [way for way in chosen.ways if way in (MAGML, WRITTEN)]
+        chosen.ways = [way for way in chosen.ways if way in (MAGML, RANGES, WRITTEN)]
     if chosen.one:
         one(chosen.one, folder, chosen.threads, chosen.memory, chosen.analytes)
         return

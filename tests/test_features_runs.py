@@ -116,6 +116,16 @@ def test_a_block_that_would_be_too_large_is_cut(
     assert run(table(), 2).values.tobytes() == reference.values.tobytes()
 
 
+def test_the_last_ranges_are_smaller_so_that_two_threads_end_together() -> None:
+    # A quarter of the people left, at most 100, at least a fifth of that.
+    size = ranges.Size(rows=100, cells=10**9, workers=2)
+    one = np.ones(1_000, dtype=np.int64)
+    found = [last - first for first, last in ranges.cut(one, one, 5, size)]
+    assert found == [100] * 7 + [75, 56, 42, 31, 24, 20, 20, 20, 12]
+    alone = ranges.cut(one, one, 5, ranges.Size(rows=100, cells=10**9))
+    assert {last - first for first, last in alone} == {100}
+
+
 def test_ranges_hold_at_most_their_size_and_leave_finished_ones_as_they_are() -> None:
     rng = np.random.default_rng(0)
     rows, times = rng.integers(0, 40, 200), rng.integers(1, 4, 200)

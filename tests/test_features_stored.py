@@ -72,9 +72,10 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("block", [64, 500, 100_000])
-def test_one_file(reference, reads, block: int, tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize(("block", "rows"), [(64, 8), (500, 8), (100_000, 8), (500, 10**6)])
+def test_one_file(reference, reads, block: int, rows: int, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(stored, "BLOCK", block)  # 64: more pairs than rows
+    monkeypatch.setattr(stored, "_SEVERAL", rows)  # a million: nobody's rows are told beforehand
     pq.write_table(table(), tmp_path / "e.parquet", row_group_size=1_700)
     found = build(tmp_path / "e.parquet", strict=reference[1])
     same(found, reference[0])

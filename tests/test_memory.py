@@ -86,7 +86,7 @@ def test_ranges_follow_memory_and_stop_growing() -> None:
     small, large = Size.of(500_000_000, 2), Size.of(2_000_000_000, 2)
     assert large.rows == 4 * small.rows
     assert Size.of(500_000_000, 2, engine=False).rows > 2 * small.rows
-    assert Size.of(10**12, 2) == Size(ROWS, CELLS)
+    assert Size.of(10**12, 2) == Size(ROWS, CELLS, workers=2)
     assert Size.of(10**9, 8).rows < Size.of(10**9, 2).rows
 
 

@@ -133,7 +133,13 @@ def _key(rows: Rows) -> Ints | None:
     dated = rows.time_us > STATIC
     since = np.where(dated, rows.time_us, OPEN)
     since -= since.min()
-    if not np.any(since % MICROSECONDS, where=dated):
+    others = int(person.max()).bit_length() + int(rows.concept_id.max()).bit_length()
+    # Moments of whole seconds end in the same six zeros: to leave those is cheaper than to divide.
+    in_use = int(np.bitwise_or.reduce(since, where=dated))
+    zeros = (in_use & -in_use).bit_length() - 1 if in_use else 0
+    if others + (in_use >> zeros).bit_length() < 63:
+        since >>= zeros
+    elif not np.any(since % MICROSECONDS, where=dated):
         since //= MICROSECONDS
     since = np.where(dated, since + 1, 0)
     bits = [int(part.max()).bit_length() for part in (person, rows.concept_id, since)]
@@ -149,10 +155,10 @@ def _order(key: Ints | None, rows: Rows) -> Ints:
 
 
 def _sorted_moments(rows: Rows) -> tuple[Rows, Ints, NDArray[np.bool_]]:
-    """Return rows by subject, concept, time, known and value, their order, and who repeats.
+    """Return rows by subject, concept, time, known, value and end, their order, and who repeats.
 
     Equal to the one before are rows of one subject, concept and time. Those alone need the last
-    two keys.
+    three keys, and with them their order is that of their content alone.
     """
     order = _order(_key(rows), rows)
     rows = rows.take(order)
@@ -167,9 +173,8 @@ def _sorted_moments(rows: Rows) -> tuple[Rows, Ints, NDArray[np.bool_]]:
     among = np.flatnonzero(several)
     if len(among):
         some = rows.take(among)
-        ranked = np.lexsort(
-            (some.value, some.known_us, some.time_us, some.concept_id, some.subject_id)
-        )
+        least = (some.end_us, some.value, some.known_us)
+        ranked = np.lexsort((*least, some.time_us, some.concept_id, some.subject_id))
         order[among] = order[among[ranked]]
         rows.put(among, some.take(ranked))
     return rows, order, same

@@ -47,23 +47,27 @@ class Mapping:
             Of each event the moment before which its person needs no row of a concept without
             features of the whole history: such rows are counted and left out.
         """
-        index, line = self._uses(usable.group)
-        lines = self.lines
+        lines, group = self.lines, usable.group
+        value, time, since = usable.value, usable.time_us, since_us
+        index, line = self._uses(group)
+        if index is not None:
+            value, time = value[index], time[index]
+            since = None if since is None else since[index]
         shift = lines["shift"][line]
         with np.errstate(over="ignore", invalid="ignore"):
-            value = usable.value[index] * lines["scale"][line] + shift
-        fixed = lines["fixed"][line]
-        np.copyto(value, shift, where=fixed)
+            value = value * lines["scale"][line] + shift
+        if lines["fixed"].any():
+            np.copyto(value, shift, where=lines["fixed"][line])
         kept = (value >= lines["low"][line]) & (value <= lines["high"][line])
         concept = lines["concept_id"][line]
         counts = np.bincount(concept[kept], minlength=plan.row_ids)
-        time = usable.time_us[index]
-        if since_us is not None:
-            kept &= (time >= since_us[index]) | ~_bounded(plan)[concept]
+        if since is not None:
+            kept &= (time >= since) | ~_bounded(plan)[concept]
         chosen = np.flatnonzero(kept)
-        index, line, time = index[chosen], line[chosen], time[chosen]
-        end, lasts = usable.end_us[index], lines["lasts_us"][line]
-        if lasts.any():
+        index, time = chosen if index is None else index[chosen], time[chosen]
+        end = usable.end_us[index]
+        if lines["lasts_us"].any():
+            lasts = lines["lasts_us"][line[chosen]]
             end = np.where(lasts > 0, np.maximum(end, time + lasts), end)
         rows = Rows(
             usable.subject_id[index], concept[chosen], time, usable.known_us[index], end,
@@ -71,9 +75,14 @@ class Mapping:
         )  # fmt: skip
         return rows, counts
 
-    def _uses(self, group: NDArray[np.int32]) -> tuple[Ints, Ints]:
-        """Return, for every use of a row by a concept, the row and the line."""
+    def _uses(self, group: NDArray[np.int32]) -> tuple[Ints | None, Ints]:
+        """Return, for every use of a row by a concept, the row and the line.
+
+        None stands for all rows, each with one use.
+        """
         each = self.count[group]
+        if self.count.max(initial=0) <= 1 and each.all():
+            return None, self.start[group]
         index = np.repeat(np.arange(len(group)), each)
         line = self.start[group[index]]
         if self.count.max(initial=0) > 1:

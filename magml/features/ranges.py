@@ -15,6 +15,8 @@ Ints = NDArray[np.int64]
 ROWS = 1_250_000
 #: ... or before its block of features would hold more numbers than this; larger is not faster.
 CELLS = 16_000_000
+#: The last ranges have at least a fifth of that.
+_SMALLER = 5
 #: Bytes that a row and a number of the block take while they are worked on (measured).
 _ROW, _CELL = 75, 12
 #: The share of the memory for the ranges in work: where DuckDB reads them it has half, and one is
@@ -73,10 +75,23 @@ class Range:
 
 @dataclass(frozen=True)
 class Size:
-    """How much a range holds at most; one person makes a range whatever she has."""
+    """How much a range holds at most; one person makes a range whatever she has.
+
+    Ranges are for so many `workers`.
+    """
 
     rows: int
     cells: int
+    workers: int = 1
+
+    def next_rows(self, left: int) -> int:
+        """Return how many of the rows left the next range may have.
+
+        The last ranges are smaller, so that threads end together.
+        """
+        if self.workers == 1:
+            return self.rows
+        return min(self.rows, max(self.rows // _SMALLER, left // (2 * self.workers)))
 
     @classmethod
     def of(cls, memory: int, workers: int, *, engine: bool = True) -> Size:
@@ -94,11 +109,11 @@ class Size:
         Examples
         --------
         >>> Size.of(2_000_000_000, 2)
-        Size(rows=1000000, cells=6250000)
+        Size(rows=1000000, cells=6250000, workers=2)
         """
         several = workers + 2 if engine else workers + 1
         each = memory * (_SHARE if engine else _SHARE_ALONE) / several / 2
-        return cls(min(ROWS, int(each / _ROW)), min(CELLS, int(each / _CELL)))
+        return cls(min(ROWS, int(each / _ROW)), min(CELLS, int(each / _CELL)), workers)
 
 
 def cut(
@@ -139,8 +154,9 @@ def cut(
     row_ends, cell_ends = np.cumsum(rows), np.cumsum(times) * max(1, features)
     start = row_start = cell_start = 0
     while start < len(rows):
+        most = size.next_rows(int(row_ends[-1]) - row_start)
         end = min(
-            int(np.searchsorted(row_ends, row_start + size.rows, side="right")),
+            int(np.searchsorted(row_ends, row_start + most, side="right")),
             int(np.searchsorted(cell_ends, cell_start + size.cells, side="right")),
             others[int(np.searchsorted(others, start, side="right"))],
         )

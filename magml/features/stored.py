@@ -38,6 +38,8 @@ _COLUMNS = ("subject_id", "time", "known_time", "end_time", "code", "numeric_val
 _TEXTS = ("code", "unit")
 #: A table of all pairs of codes and units may be so many times as long as the block.
 _TABLE = 16
+#: Rows a person from which it takes little to keep whose they are.
+_SEVERAL = 8
 #: Threads that count people's rows; decoding one short column gains nothing from more.
 _SURVEYORS = 4
 
@@ -46,15 +48,28 @@ class NotPlainError(Exception):
     """Something in the files is for the engine to read or to refuse."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _RowGroup:
-    """A row group: where it is, its first and last person, and whether they are in order."""
+    """A row group: where it is, its first and last person, and whether they are in order.
+
+    Of a group whose people have several rows each it is kept whose rows they are: the first `ends`
+    rows are those of `who` and of the people before. Else both are empty.
+    """
 
     file: int
     number: int
     first: int
     last: int
     sorted: bool
+    who: Ints
+    ends: Ints
+
+    def subjects(self, first: int, rows: int) -> Ints:
+        """Return whose some rows are, int64 [rows]."""
+        begin = int(np.searchsorted(self.ends, first, side="right"))
+        end = int(np.searchsorted(self.ends, first + rows))
+        ends = np.minimum(self.ends[begin : end + 1], first + rows)
+        return np.repeat(self.who[begin : end + 1], np.diff(ends, prepend=first))
 
 
 class Stored:
@@ -133,9 +148,7 @@ class Stored:
                     opened[group.file] = self._open(group.file)
                 # Of a row group that goes on with other people the head alone is wanted.
                 block = HEAD if group.sorted and group.last > high else BLOCK
-                file = opened[group.file]
-                for columns in self._decoded(file, group.number, self._columns, block):
-                    subject = _given(columns.subjects())
+                for columns, subject in self._read(opened[group.file], group, block):
                     if group.sorted and len(subject) and subject[0] > high:
                         break
                     if group.sorted and len(subject) and subject[-1] < low:
@@ -143,6 +156,17 @@ class Stored:
                     yield self._usable(columns, subject, first, last)
         except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
             raise NotPlainError from error
+
+    def _read(
+        self, file: pq.ParquetFile, group: _RowGroup, rows: int
+    ) -> Iterator[tuple[Columns, Ints]]:
+        """Yield the blocks of a row group, and whose their rows are."""
+        told, read = len(group.ends) > 0, 0
+        names = tuple(name for name in self._columns if not told or name != "subject_id")
+        for columns in self._decoded(file, group.number, names, rows):
+            known = group.subjects(read, columns.rows) if told else columns.subjects()
+            read += columns.rows
+            yield columns, _given(known)
 
     def _usable(self, columns: Columns, subject: Ints, first: int, last: int) -> Usable:
         """Return the usable events of a block."""
@@ -216,7 +240,10 @@ class Stored:
         none = np.empty(0, dtype=np.int64)
         who, rows = np.concatenate([none, *parts]), np.concatenate([none, *lengths])
         first, last = (int(who.min()), int(who.max())) if len(who) else (0, 0)
-        return _RowGroup(number, k, first, last, bool((who[1:] >= who[:-1]).all())), who, rows
+        ordered = bool((who[1:] >= who[:-1]).all())
+        several = ordered and len(who) * _SEVERAL <= rows.sum()
+        kept = (who, np.cumsum(rows)) if several else (none, none)
+        return _RowGroup(number, k, first, last, ordered, *kept), who, rows
 
     def _open(self, number: int) -> pq.ParquetFile:
         path, metadata = self.files[number]

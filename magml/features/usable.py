@@ -51,9 +51,10 @@ class Usable:
 
 def counted(group: NDArray[np.int32], value: NDArray[np.float64]) -> Ints:
     """Return rows and values of each group, int64 [2, groups]."""
-    rows = np.bincount(group)
     real = np.abs(value) <= _LARGEST
-    return np.stack([rows, np.bincount(group[real], minlength=len(rows))])
+    size = int(group.max(initial=-1)) + 1
+    found = np.bincount(group * 2 + real, minlength=2 * size).reshape(size, 2)
+    return np.stack([found.sum(axis=1), found[:, 1]])
 
 
 class Reader:
