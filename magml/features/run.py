@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 Ints = NDArray[np.int64]
 
-#: Fewer rows are not worth a second thread.
-FEW = 250_000
+#: Less is not worth a second thread: rows, and numbers of the matrix, three for a row (measured).
+FEW, _NUMBERS = 2_000_000, 3
 #: Largest block after which memory is kept; a page for what the C library writes before it.
 _KEPT = 32 * 2**20 - 2**16
 
@@ -131,15 +131,17 @@ class Run(Block):
         _keep_freed_memory()
         source = self.reader if self.stored is None else self.stored
         rows, times = source.rows_each(), np.diff(self.starts)
-        size = Size.of(memory, workers, engine=self.stored is None)
         features = len(self.where.names)
+        work = int(rows.sum()) + int(times.sum()) * features // _NUMBERS
+        workers = workers if work > FEW else 1
+        size = Size.of(memory, workers, engine=self.stored is None)
         finished = {} if kept is None else kept.ranges()
         edges = None if self.stored is None else self.stored.edges()
         ranges = list(cut(rows, times, features, size, finished, edges))
         done, total = np.append(0, np.cumsum(rows)), max(1, int(rows.sum()))
         kept = kept if len(ranges) > 1 else None
         with reading(f"the records of {self.events.name}"), self._ordered(ranges):
-            for part in self._computed(ranges, workers if total > FEW else 1, kept):
+            for part in self._computed(ranges, workers, kept):
                 share = float(done[part.last]) / total
                 report(share, f"features of {part.last:,} of {len(self.people):,} people")
                 yield part
