@@ -29,7 +29,7 @@ STAGES = {
     "reading the tables": ("magml.features.few:read_few",),
     "mapping codes and units": (
         "magml.features.few:FewRecords._usable", "magml.features.few:FewRecords._mapped",
-        "magml.features.few:FewRecords._rows",
+        "magml.features.mapped:Mapping.rows",
     ),
     "windows": ("magml.features.filling:aggregate",),
     "matrix": ("magml.features.few:FewRecords.matrix", "magml.features.filling:Filling.range"),

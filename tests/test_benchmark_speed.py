@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import sys
@@ -113,6 +114,14 @@ def test_a_stopwatch_counts_no_time_twice(monkeypatch):
     watch.watch("outer", "magml_stages:outer")
     module.outer()
     assert watch.spent == {"inner": 4.0, "outer": 1.0}
+
+
+def test_every_stage_of_a_call_is_a_function_that_is_there():
+    for places in importlib.import_module("one_patient").STAGES.values():
+        for place in places:
+            module, _, path = place.partition(":")
+            owner = importlib.import_module(module)
+            assert callable(functools.reduce(getattr, path.split("."), owner)), place
 
 
 def test_the_cost_model_finds_the_coefficients_that_made_its_points():
