@@ -34,8 +34,7 @@ STAGES = {
     "windows": ("magml.features.filling:aggregate",),
     "matrix": ("magml.features.few:FewRecords.matrix", "magml.features.filling:Filling.range"),
     "account of the mapping": ("magml.features.concepts:ConceptMap.report",),
-    "prediction": ("magml.models.bag:Bag.margins",),
-    "SHAP": ("magml.models.tree_shap:member_contributions",),
+    "prediction and SHAP": ("magml.models.tree_shap:member_contributions",),
     "agreement and places": (
         "magml.explanations.shap_values:agreement", "magml.explanations.shap_values:rank_range",
         "magml.explanations.shap_values:sum_groups",
