@@ -83,10 +83,9 @@ def run(way: str, rows: int, depth: int, share: int) -> None:
     some = X[: max(rows // share, 1)]
     one = merged(bag)
     margin = bag.margin(X)
-    assert (
-        np.abs(one.predict(xgb.DMatrix(some), output_margin=True) - margin[: len(some)]).max()
-        < 1e-5
-    )
+    # XGBoost adds up 1,600 trees in float32: of 100,000 rows one is off by 1.1e-5.
+    off = np.abs(one.predict(xgb.DMatrix(some), output_margin=True) - margin[: len(some)])
+    assert off.max() < 3e-5
     base = float(bag.contributions(X[:1])[0, -1])
     levels = {"concept": np.arange(COLUMNS) // 3, "domain": np.arange(COLUMNS) // 60}
 
