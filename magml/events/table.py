@@ -237,3 +237,14 @@ def identifier(name: str) -> str:
     '"a""b"'
     """
     return '"' + name.replace('"', '""') + '"'
+
+
+def folded(name: str) -> str:
+    """Return a column's name as DuckDB compares names: ASCII's capitals alone are small letters.
+
+    Examples
+    --------
+    >>> folded("Größe"), folded("GRÖSSE")
+    ('größe', 'grÖsse')
+    """
+    return "".join(letter.lower() if letter.isascii() else letter for letter in name)

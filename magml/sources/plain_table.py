@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from magml.clock import seconds
 from magml.errors import InputError
-from magml.events.table import identifier, text
+from magml.events.table import folded, identifier, text
 from magml.sources.plain_mapping import (
     AT_ONCE,
     End,
@@ -123,7 +123,7 @@ class PlainTable:
     def moment(self, part: str | Moment) -> str:
         """Return SQL of a timestamp."""
         given = Moment(column=part) if isinstance(part, str) else part
-        have = self.scan.types[given.column.lower()]
+        have = self.scan.types[folded(given.column)]
         zone = self.definition.zone
         if given.clock is not None:
             day, clock = self.cell(given.column), self.cell(given.clock)
@@ -147,7 +147,7 @@ class PlainTable:
         given = Moment(column=part) if isinstance(part, str) else part
         if given.clock is None:
             by_format = given.format is not None and not _CLOCK.search(given.format)
-            if by_format or self.scan.types[given.column.lower()] == "DATE":
+            if by_format or self.scan.types[folded(given.column)] == "DATE":
                 return "true"
         return clockless(moment, self.definition.midnight)
 
@@ -187,8 +187,8 @@ class PlainTable:
 
     def number(self, column: str) -> str:
         """Return SQL of a value; a bound such as "<0.3" counts as the number behind the sign."""
-        if self.scan.types[column.lower()] not in ("VARCHAR",) and not self.table.missing:
-            return typed(identifier(column), self.scan.types[column.lower()], "DOUBLE")
+        if self.scan.types[folded(column)] not in ("VARCHAR",) and not self.table.missing:
+            return typed(identifier(column), self.scan.types[folded(column)], "DOUBLE")
         bare = f"trim(regexp_replace({self.cell(column)}, {text(_BOUND)}, ''))"
         if self.table.decimal == ",":
             # "1.234,5" has points between thousands; "4.1" in such a table is no number.

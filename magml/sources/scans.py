@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from magml.errors import InputError, nearest
-from magml.events.table import identifier, text
+from magml.events.table import folded, identifier, text
 from magml.limits import check_files
 from magml.sources.tables import relation_name
 
@@ -36,7 +36,7 @@ class Scan:
     origin
         SQL that stands behind FROM.
     types
-        DuckDB type by column name in lower case.
+        DuckDB type by column name as DuckDB compares them (`magml.events.table.folded`).
     files
         The files behind it.
     """
@@ -112,7 +112,7 @@ def _described(
         rows = connection.execute(f"DESCRIBE SELECT * FROM {origin}").fetchall()
     except Exception as error:
         raise _unreadable(label, error) from error
-    return Scan(label, origin, {str(row[0]).lower(): str(row[1]) for row in rows}, files)
+    return Scan(label, origin, {folded(str(row[0])): str(row[1]) for row in rows}, files)
 
 
 def _unreadable(label: str, error: Exception) -> InputError:
@@ -135,11 +135,11 @@ def check_columns(scan: Scan, columns: Mapping[str, str], what: str) -> None:
         Where the columns are described, for the message.
     """
     for column, meaning in columns.items():
-        if column.lower() not in scan.types:
+        if folded(column) not in scan.types:
             raise InputError(
                 f"{scan.label} has no column {column} "
                 f"(columns: {', '.join(sorted(scan.types)[:30])})",
-                f"the column {column} ({meaning}); {nearest(column.lower(), scan.types)}",
+                f"the column {column} ({meaning}); {nearest(folded(column), scan.types)}",
                 f"compare the table with {what}, or rename the column",
             )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from magml.events.table import identifier, reading, text
+from magml.events.table import folded, identifier, reading, text
 from magml.sources.scans import Scan, scan_files
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _names(scan: Scan, connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]
 
 def _column(scan: Scan, name: str, connection: duckdb.DuckDBPyConnection) -> ColumnGuess:
     """Describe one column by its sample."""
-    kind = scan.types[name.lower()]
+    kind = scan.types[folded(name)]
     cell = f"nullif(trim({identifier(name)}::VARCHAR), '')"
     bare = "regexp_replace(v, '^[<>≤≥]=? ?', '')"
     formats = ", ".join(f"count(try_strptime(v, {text(form)}))" for form in _FORMATS)
