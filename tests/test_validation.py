@@ -167,6 +167,9 @@ def test_random_effects_are_those_published_for_the_bcg_trials() -> None:
     assert found.prediction_low < found.low
     with pytest.raises(InputError, match="two sites"):
         random_effects([0.1], [0.2])
+    for estimates, errors in (([1e200, 1.0], [1.0, 1.0]), ([0.1, 0.2], [1e-200, 1.0])):
+        with pytest.raises(InputError, match="not a finite"):
+            random_effects(estimates, errors)
 
 
 def test_an_export_holds_no_small_cell_and_is_pooled(

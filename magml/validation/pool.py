@@ -19,6 +19,8 @@ from magml.limits import check_document
 if TYPE_CHECKING:
     import pandas as pd
 
+#: Estimates and errors that can be pooled are smaller.
+_LARGEST = 1e100
 #: Metrics that are pooled, and the scale on which a site's estimate is close to normal.
 _SCALES = {"auroc": "logit", "calibration_intercept": "identity", "calibration_slope": "identity",
            "observed_expected": "log"}  # fmt: skip
@@ -112,10 +114,12 @@ def random_effects(
         raise InputError(
             f"{y.size} estimates with {error.size} standard errors", "two sites or more, one each"
         )
-    if not (np.isfinite(y).all() and np.isfinite(error).all() and (error > 0).all()):
+    # Squares of larger numbers, and of smaller errors, are no numbers any more.
+    fits = (np.abs(y) < _LARGEST) & (error > 1 / _LARGEST) & (error < _LARGEST)
+    if not fits.all():
         raise InputError(
             "an estimate or standard error that is not a finite, positive number",
-            "finite estimates with standard errors above 0",
+            f"estimates and standard errors below {_LARGEST:g}, errors above 0",
             "leave out sites without an interval",
         )
     tau2 = _reml(y, error**2)
