@@ -124,20 +124,6 @@ def german(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_columns_are_the_same_where_they_differ_in_the_case_of_ascii_letters(german: Path) -> None:
-    before = read(open_source("plain", german))
-    mapping, vital = german / "mapping.yaml", german / "vital.csv"
-    vital.write_text(vital.read_text("utf-8").replace("HF", "GRÖSSE"), encoding="utf-8")
-    mapping.write_text(MAPPING.replace("value: HF", "value: grÖsse"), encoding="utf-8")
-    assert read(open_source("plain", german)) == before
-    mapping.write_text(MAPPING.replace("value: HF", "value: größe"), encoding="utf-8")
-    with pytest.raises(InputError, match="no column größe"):
-        open_source("plain", german)
-    mapping.write_text(MAPPING.replace("value: HF", "value: grösse"), encoding="utf-8")
-    with pytest.raises(InputError, match="no column grösse"):
-        open_source("plain", german)
-
-
 def test_a_hospital_that_nobody_prepared(german: Path) -> None:
     events = open_source("plain", german)
     eleven, known = "2020-02-01 11:00", "2020-02-01 12:05"

@@ -29,6 +29,7 @@ from magml.features.plan import OPEN, Plan
 from magml.features.ranges import Range, Rows, Size, cut
 from magml.features.stored import NotPlainError, Stored
 from magml.features.usable import Reader, Usable
+from magml.memory import keep_freed
 from magml.progress import Report, silent
 
 if TYPE_CHECKING:
@@ -39,8 +40,6 @@ Ints = NDArray[np.int64]
 
 #: Less is not worth a second thread: rows, and numbers of the matrix, three for a row (measured).
 FEW, _NUMBERS = 2_000_000, 3
-#: Largest block after which memory is kept; a page for what the C library writes before it.
-_KEPT = 32 * 2**20 - 2**16
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ class Run(Block):
         report
             Called with the share done and what is being done.
         """
-        _keep_freed_memory()
+        keep_freed()
         source = self.reader if self.stored is None else self.stored
         rows, times = source.rows_each(), np.diff(self.starts)
         features = len(self.where.names)
@@ -265,16 +264,6 @@ class Run(Block):
         empty[unseen] = True
         empty[some["row"].to_numpy()] = False
         return empty
-
-
-def _keep_freed_memory() -> None:
-    """Let the C library keep the memory of arrays that are freed, for the next block of rows.
-
-    glibc gives freed memory back to the system beyond a bound that follows the largest block that
-    was freed so far, up to 32 MiB (`mallopt`, M_MMAP_THRESHOLD); to have it cleared again for every
-    block took a twelfth of a run. The array is never touched: it takes no memory itself.
-    """
-    np.empty(_KEPT, dtype=np.uint8)
 
 
 def added(some: Ints, more: Ints) -> Ints:
